@@ -1,0 +1,1 @@
+//! Parquet store of captured activations.

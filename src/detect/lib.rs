@@ -1,0 +1,1 @@
+//! A live model and its probes: verdicts as text is read or generated.

@@ -1,0 +1,1 @@
+//! Language models on candle with hooks that observe or edit the residual stream.

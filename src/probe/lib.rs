@@ -1,0 +1,1 @@
+//! Fit, score, calibrate and evaluate linear probes; read and write probe bundles.

@@ -1,0 +1,1 @@
+//! Evaluation JSON to one self-contained HTML file.

@@ -1,0 +1,220 @@
+//! What `candor evaluate` measures: the content of `eval.json`, read by the report and the README table.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FormatVersion, HookPoint, Interval, Label, ModelFingerprint, Proportion, Split};
+
+/// One evaluation of one probe, with everything it must be compared with beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Version of this record.
+    #[serde(default)]
+    pub format_version: FormatVersion,
+    /// Version of candor that made it.
+    pub candor_version: String,
+    /// Command that makes it again, without absolute paths.
+    pub command: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// The model that was watched.
+    pub model: ModelSummary,
+    /// The probe that was evaluated.
+    pub probe: ProbeSummary,
+    /// The labelled data.
+    pub dataset: DatasetSummary,
+    /// Ordinary traffic: where thresholds come from and where they are checked.
+    pub controls: DatasetSummary,
+    /// The split that the numbers are from.
+    pub split: Split,
+    /// The probe first, then every baseline.
+    pub detectors: Vec<DetectorRow>,
+    /// How well each layer did on the validation split, and which one was chosen there.
+    pub layers: Vec<LayerRow>,
+    /// The probe on parts of the split: families, motives, languages.
+    pub groups: Vec<GroupRow>,
+    /// The probe's logit of every dialogue in the split, and of every control.
+    pub scores: Vec<ScoredDialogue>,
+    /// A few replies with the logit of every token.
+    pub traces: Vec<TokenTrace>,
+    /// Sentences that a reader must know: what the numbers do not show.
+    pub caveats: Vec<String>,
+}
+
+/// The model of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSummary {
+    /// Name, for example `smollm2-135m-instruct`.
+    pub name: String,
+    /// Identity.
+    pub fingerprint: ModelFingerprint,
+}
+
+/// The probe of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSummary {
+    /// Name of the bundle.
+    pub name: String,
+    /// Version of the bundle.
+    pub version: String,
+    /// Where it reads.
+    pub hook_points: Vec<HookPoint>,
+    /// How it was fitted, for example `logistic`.
+    pub kind: String,
+    /// How token logits become one, for example `mean`.
+    pub pooling: String,
+}
+
+/// Counts of a data set in one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// Name of the data set.
+    pub name: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+    /// Dialogues in train, validation, calibration and test, as used.
+    pub n_dialogues: SplitCounts,
+    /// Scenarios in train, validation, calibration and test, as used.
+    pub n_scenarios: SplitCounts,
+}
+
+/// One count per split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SplitCounts {
+    /// In `train`.
+    pub train: usize,
+    /// In `validation`.
+    pub validation: usize,
+    /// In `calibration`.
+    pub calibration: usize,
+    /// In `test`.
+    pub test: usize,
+}
+
+/// What kind of evidence a detector reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectorKind {
+    /// The model's activations.
+    Probe,
+    /// The reply's words.
+    Text,
+    /// The reply's length and punctuation.
+    Surface,
+    /// The model's surprise at the reply.
+    Surprise,
+    /// Nothing: the probe's recipe on shuffled labels or a random direction.
+    Null,
+}
+
+/// One detector on the same data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DetectorRow {
+    /// Short name, for example `tf-idf`.
+    pub name: String,
+    /// What it reads.
+    pub kind: DetectorKind,
+    /// One sentence on how it was made.
+    pub description: String,
+    /// Honest against deceptive replies.
+    pub auroc: Interval,
+    /// The probe's AUROC minus this one's, by a bootstrap over the same scenarios; absent for the probe itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_minus_this: Option<Interval>,
+    /// Thresholds from calibration controls, and what they do on the split.
+    pub operating_points: Vec<OperatingPoint>,
+    /// Points `(false-alarm rate, recall)` from (0, 0) to (1, 1).
+    pub roc: Vec<[f64; 2]>,
+}
+
+/// A threshold with a budget of false alarms (Neyman–Pearson rule; Tong, Feng and Li 2018).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperatingPoint {
+    /// Largest tolerated rate of false alarms on ordinary traffic.
+    pub fpr_budget: f64,
+    /// Confidence that the true rate is within the budget.
+    pub confidence: f64,
+    /// Independent calibration scenarios needed for this budget.
+    pub n_required: u64,
+    /// Independent calibration scenarios at hand.
+    pub n: u64,
+    /// Calibration controls that may lie above the threshold.
+    pub allowed_exceedances: Option<u64>,
+    /// The threshold; absent where `n` is too small.
+    pub threshold: Option<f64>,
+    /// False alarms on the controls of the split.
+    pub realised_fpr: Option<Proportion>,
+    /// Deceptive replies flagged.
+    pub recall: Option<Proportion>,
+    /// Honest replies to the same prompts flagged.
+    pub false_alarms_honest: Option<Proportion>,
+    /// Why there is no threshold, for example `needs n ≥ 299, has 100`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One layer of the sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// Where it reads.
+    pub hook_point: HookPoint,
+    /// AUROC on the validation split.
+    pub validation_auroc: Interval,
+    /// Whether the bundle reads here.
+    pub chosen: bool,
+}
+
+/// The probe on a part of the split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupRow {
+    /// What the split was parted by, for example `family`.
+    pub by: String,
+    /// The part, for example `sandbagging`.
+    pub group: String,
+    /// Scenarios in it.
+    pub n_scenarios: usize,
+    /// AUROC inside it.
+    pub auroc: Interval,
+}
+
+/// The probe's logit of one dialogue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoredDialogue {
+    /// The dialogue's id.
+    pub id: String,
+    /// Its scenario.
+    pub scenario: String,
+    /// Its family.
+    pub family: String,
+    /// What its scored turn is.
+    pub label: Label,
+    /// Its split.
+    pub split: Split,
+    /// Pooled logit of the reply.
+    pub logit: f64,
+}
+
+/// One reply with the logit of every token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenTrace {
+    /// The dialogue's id.
+    pub id: String,
+    /// What the scored turn is.
+    pub label: Label,
+    /// The last user message, for orientation.
+    pub prompt: String,
+    /// Pooled logit of the reply.
+    pub logit: f64,
+    /// The reply's tokens in order.
+    pub tokens: Vec<TokenLogit>,
+}
+
+/// One token of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogit {
+    /// The token's text.
+    pub text: String,
+    /// Logit read where this token is the input.
+    pub logit: f64,
+    /// Whether it overlaps a labelled span.
+    pub in_span: bool,
+}
