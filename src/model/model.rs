@@ -1,0 +1,358 @@
+//! A loaded model: weights, tokenizer, chat template, identity, and the step that runs it.
+
+use std::path::Path;
+
+use candor_schema::{HookPoint, ModelFingerprint, Site};
+use serde::Serialize;
+
+use crate::chat_template::ChatTemplate;
+use crate::config::DecoderConfig;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::fingerprint;
+use crate::gguf::Gguf;
+use crate::hooks::Hooks;
+use crate::row_map::RowMap;
+use crate::sequence::{Sequence, Snapshot, copy_caches};
+use crate::tensor::with_f32_slice;
+use crate::tokenizer::Tokenizer;
+
+/// Rows of one pass over the blocks. Longer steps are cut, which bounds the attention scores to
+/// this many rows times the context.
+const MAX_ROWS: usize = 512;
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct Model {
+    name: String,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    fingerprint: ModelFingerprint,
+    key: String,
+    types: Vec<WeightType>,
+}
+
+/// How much of a file is stored in one type.
+#[derive(Debug, Clone, Serialize)]
+pub struct WeightType {
+    /// GGML's name of the type.
+    pub name: String,
+    /// Number of tensors.
+    pub n_tensors: usize,
+    /// Their bytes in the file.
+    pub n_bytes: usize,
+}
+
+/// One item of a step: tokens to append to a sequence.
+#[derive(Debug)]
+pub struct StepItem<'a> {
+    /// The sequence.
+    pub sequence: &'a mut Sequence,
+    /// New tokens, at least one.
+    pub tokens: &'a [u32],
+    /// Rows whose next-token logits are wanted.
+    pub logits: LogitRows,
+}
+
+/// Which rows of an item get next-token logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitRows {
+    /// None.
+    None,
+    /// The last one.
+    Last,
+    /// From this index into the item's new tokens on.
+    From(usize),
+}
+
+/// Next-token logits of one item, `[row, n_vocab]`, one row per wanted row.
+pub type Logits = Vec<Vec<f32>>;
+
+impl Model {
+    /// Loads a GGUF file with dense f32 weights.
+    ///
+    /// # Errors
+    /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
+    pub fn open(path: &Path) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        let config = crate::arch::config(&gguf)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf, config.n_vocab)?;
+        let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
+        let fingerprint = fingerprint::of(&gguf, &config, &tokenizer, template.as_ref());
+        let types = gguf.types().into_iter();
+        let types = types
+            .map(|(name, (n_tensors, n_bytes))| WeightType {
+                name,
+                n_tensors,
+                n_bytes,
+            })
+            .collect();
+        let decoder = Decoder::load(&gguf, config)?;
+        let name = path.file_stem().map_or_else(
+            || "model".into(),
+            |stem| stem.to_string_lossy().into_owned(),
+        );
+        Ok(Self {
+            name,
+            decoder,
+            tokenizer,
+            template,
+            key: fingerprint::key(&fingerprint),
+            fingerprint,
+            types,
+        })
+    }
+
+    /// File name without its extension.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sizes and constants.
+    pub fn config(&self) -> &DecoderConfig {
+        self.decoder.config()
+    }
+
+    /// Identity.
+    pub fn fingerprint(&self) -> &ModelFingerprint {
+        &self.fingerprint
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Types of the weights in the file.
+    pub fn weight_types(&self) -> &[WeightType] {
+        &self.types
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`] if the file has none.
+    pub fn chat_template(&self) -> Result<&ChatTemplate> {
+        self.template.as_ref().ok_or_else(|| Error::NoChatTemplate {
+            model: self.name.clone(),
+        })
+    }
+
+    /// Bytes of the dense weights in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.decoder.weight_bytes()
+    }
+
+    /// Bytes that one token adds to the caches of all blocks.
+    pub fn cache_bytes_per_token(&self) -> usize {
+        let config = self.config();
+        2 * config.n_layers * config.n_kv_heads * config.d_head * size_of::<f32>()
+    }
+
+    /// Width of the vectors at `site`, or `None` where the model has no such site.
+    pub fn width(&self, site: Site) -> Option<usize> {
+        let config = self.config();
+        match site {
+            Site::ResidPre | Site::AttnOut | Site::ResidMid | Site::MlpOut | Site::ResidPost => {
+                Some(config.d_model)
+            }
+            Site::AttnZ => Some(config.n_heads * config.d_head),
+            Site::MlpPost => Some(config.d_mlp),
+            _ => None,
+        }
+    }
+
+    /// Checks that a hook point exists, and returns its width. To be called when a run is planned.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHookPoint`].
+    pub fn hook_width(&self, point: HookPoint) -> Result<usize> {
+        let config = self.config();
+        let width = self
+            .width(point.site)
+            .filter(|_| point.layer.0 < config.n_layers);
+        width.ok_or_else(|| Error::NoSuchHookPoint {
+            point,
+            model: self.name.clone(),
+            n_layers: config.n_layers,
+            architecture: config.architecture.clone(),
+        })
+    }
+
+    /// Checks tokens before they are queued: not empty, in the vocabulary, within the context.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::TokenId`], [`Error::ContextLength`].
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        self.check_step(0, tokens)
+    }
+
+    fn check_step(&self, n_past: usize, tokens: &[u32]) -> Result<()> {
+        let DecoderConfig { n_vocab, n_ctx, .. } = *self.config();
+        if tokens.is_empty() {
+            return Err(Error::Empty { what: "token list" });
+        }
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= n_vocab) {
+            return Err(Error::TokenId { token, n_vocab });
+        }
+        if n_past + tokens.len() > n_ctx {
+            return Err(Error::ContextLength {
+                n_tokens: n_past + tokens.len(),
+                n_ctx,
+            });
+        }
+        Ok(())
+    }
+
+    /// Appends tokens to each item's sequence and runs blocks `0..depth` over all of them, packed.
+    ///
+    /// An item's vectors do not depend on the other items. Logits need every block, so they may
+    /// only be wanted where `depth` is the number of layers. Everything is checked before the
+    /// first sequence is touched; a failure later leaves the sequences as they were.
+    ///
+    /// # Errors
+    /// What [`Model::check_tokens`] refuses, hook points that do not exist, edits of the wrong
+    /// width, a depth other than the sequence's, and whatever an observer reports.
+    pub fn step(
+        &self,
+        items: &mut [StepItem<'_>],
+        depth: usize,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<Vec<Logits>> {
+        let config = self.config();
+        let wants_logits = items.iter().any(|item| item.logits != LogitRows::None);
+        if depth == 0 || depth > config.n_layers || (wants_logits && depth < config.n_layers) {
+            return Err(Error::ShallowCache {
+                filled: depth,
+                wanted: config.n_layers,
+            });
+        }
+        for point in hooks.points() {
+            self.hook_width(point)?;
+        }
+        for (point, found) in hooks.edit_widths() {
+            let expected = self.hook_width(point)?;
+            if found != expected {
+                return Err(Error::EditWidth {
+                    point,
+                    found,
+                    expected,
+                });
+            }
+        }
+        for item in items.iter_mut() {
+            self.check_step(item.sequence.tokens.len(), item.tokens)?;
+            item.sequence.prepare(depth, config)?;
+        }
+
+        let before: Vec<usize> = items
+            .iter()
+            .map(|item| item.sequence.tokens.len())
+            .collect();
+        let result = self.run(items, depth, hooks);
+        if result.is_err() {
+            for (item, len) in items.iter_mut().zip(before) {
+                item.sequence.truncate(len);
+            }
+        }
+        result
+    }
+
+    /// Cuts the step into passes of at most [`MAX_ROWS`] rows.
+    fn run(
+        &self,
+        items: &mut [StepItem<'_>],
+        depth: usize,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<Vec<Logits>> {
+        let mut logits: Vec<Logits> = vec![Vec::new(); items.len()];
+        let mut done = vec![0; items.len()];
+        while done
+            .iter()
+            .zip(items.iter())
+            .any(|(&done, item)| done < item.tokens.len())
+        {
+            let mut room = MAX_ROWS;
+            let counts: Vec<usize> = done
+                .iter()
+                .zip(items.iter())
+                .map(|(&done, item)| {
+                    let n = (item.tokens.len() - done).min(room);
+                    room -= n;
+                    n
+                })
+                .collect();
+            let first = items.iter().map(|item| item.sequence.tokens.len());
+            // Items without rows in this pass keep their index, so that edits and observers find them.
+            let rows = RowMap::new(first.zip(counts.iter().copied()).collect::<Vec<_>>());
+            let tokens: Vec<u32> = items
+                .iter()
+                .zip(done.iter().zip(&counts))
+                .flat_map(|(item, (&done, &n))| item.tokens[done..done + n].iter().copied())
+                .collect();
+            let mut sequences: Vec<&mut Sequence> =
+                items.iter_mut().map(|item| &mut *item.sequence).collect();
+            let resid = self
+                .decoder
+                .forward(&tokens, &mut sequences, &rows, depth, hooks)?;
+
+            let mut chosen = Vec::new();
+            let mut owners = Vec::new();
+            for (index, item) in items.iter().enumerate() {
+                let wanted_from = match item.logits {
+                    LogitRows::None => usize::MAX,
+                    LogitRows::Last => item.tokens.len() - 1,
+                    LogitRows::From(first) => first,
+                };
+                for (offset, row) in rows.item_rows(index).enumerate() {
+                    if done[index] + offset >= wanted_from {
+                        chosen.push(row as u32);
+                        owners.push(index);
+                    }
+                }
+            }
+            if !chosen.is_empty() {
+                let n_vocab = self.config().n_vocab;
+                with_f32_slice(&self.decoder.logits(&resid, &chosen)?, |values| {
+                    for (owner, row) in owners.iter().zip(values.chunks_exact(n_vocab)) {
+                        logits[*owner].push(row.to_vec());
+                    }
+                    Ok(())
+                })?;
+            }
+            for (item, (done, n)) in items.iter_mut().zip(done.iter_mut().zip(counts)) {
+                item.sequence.tokens.extend(&item.tokens[*done..*done + n]);
+                *done += n;
+            }
+        }
+        Ok(logits)
+    }
+
+    /// Copies a sequence, so that it can be gone back to.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the copy fails.
+    pub fn snapshot(&self, sequence: &Sequence) -> Result<Snapshot> {
+        let caches = copy_caches(&sequence.caches)?;
+        Ok(Snapshot {
+            tokens: sequence.tokens.clone(),
+            caches,
+            model_key: self.key.clone(),
+        })
+    }
+
+    /// A new sequence that goes on from a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::ForeignSnapshot`] if another model made it.
+    pub fn restore(&self, snapshot: &Snapshot) -> Result<Sequence> {
+        if snapshot.model_key != self.key {
+            return Err(Error::ForeignSnapshot);
+        }
+        Ok(Sequence {
+            tokens: snapshot.tokens.clone(),
+            caches: copy_caches(&snapshot.caches)?,
+        })
+    }
+}

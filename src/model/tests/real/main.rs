@@ -1,0 +1,126 @@
+//! The default model's real weights against independent implementations.
+//!
+//! Runs where `CANDOR_MODEL_DIR` names a folder with the model; otherwise each test prints why it
+//! is skipped. `CANDOR_REQUIRE_MODEL=1` turns a skip into a failure.
+
+mod engine;
+mod reference;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use candor_model::{Hooks, LogitRows, Logits, Model, Observer, RowMap, Sequence, StepItem};
+use candor_schema::HookPoint;
+
+const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Where the model is, or `None` after saying why the test is skipped.
+fn model_path() -> Option<PathBuf> {
+    let path = std::env::var_os("CANDOR_MODEL_DIR").map(|folder| Path::new(&folder).join(FILE));
+    let found = path.filter(|path| path.exists());
+    if found.is_none() {
+        assert!(
+            std::env::var_os("CANDOR_REQUIRE_MODEL").is_none(),
+            "CANDOR_REQUIRE_MODEL is set, but CANDOR_MODEL_DIR has no {FILE}"
+        );
+        eprintln!("skipped: CANDOR_MODEL_DIR has no {FILE} (`candor model pull` brings it)");
+    }
+    found
+}
+
+/// The model, loaded once per process.
+fn model() -> Option<&'static Model> {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let path = model_path()?;
+    Some(MODEL.get_or_init(|| Model::open(&path).unwrap()))
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures/smollm2")
+        .join(name)
+}
+
+/// Keeps every vector that passes some hook points: per point and item, rows in order.
+struct Recorder {
+    points: Vec<HookPoint>,
+    /// `[point][item]`, each row-major `[position, width]`.
+    values: Vec<Vec<Vec<f32>>>,
+}
+
+impl Recorder {
+    fn new(points: Vec<HookPoint>, n_items: usize) -> Self {
+        let values = vec![vec![Vec::new(); n_items]; points.len()];
+        Self { points, values }
+    }
+
+    fn get(&self, point: HookPoint, item: usize) -> &[f32] {
+        let index = self
+            .points
+            .iter()
+            .position(|&other| other == point)
+            .unwrap();
+        &self.values[index][item]
+    }
+}
+
+impl Observer for Recorder {
+    fn points(&self) -> &[HookPoint] {
+        &self.points
+    }
+
+    fn observe(
+        &mut self,
+        point: HookPoint,
+        rows: &RowMap,
+        values: &[f32],
+    ) -> candor_model::Result<()> {
+        let index = self
+            .points
+            .iter()
+            .position(|&other| other == point)
+            .unwrap();
+        let width = values.len() / rows.n_rows();
+        for item in 0..rows.n_items() {
+            let range = rows.item_rows(item);
+            self.values[index][item].extend(&values[range.start * width..range.end * width]);
+        }
+        Ok(())
+    }
+}
+
+/// Runs whole prompts in one step and records every `resid_post`.
+fn run(model: &Model, prompts: &[&[u32]], logits: LogitRows) -> (Recorder, Vec<Logits>) {
+    let n_layers = model.config().n_layers;
+    let mut recorder = Recorder::new(
+        (0..n_layers).map(HookPoint::resid_post).collect(),
+        prompts.len(),
+    );
+    let mut sequences: Vec<Sequence> = prompts.iter().map(|_| Sequence::new()).collect();
+    let mut items: Vec<StepItem<'_>> = sequences
+        .iter_mut()
+        .zip(prompts)
+        .map(|(sequence, tokens)| StepItem {
+            sequence,
+            tokens,
+            logits,
+        })
+        .collect();
+    let logits = model
+        .step(
+            &mut items,
+            n_layers,
+            &mut Hooks::none().observe(&mut recorder),
+        )
+        .unwrap();
+    (recorder, logits)
+}
+
+/// `‖a − b‖ / ‖b‖`.
+fn relative_l2(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    difference / norm(&mut b.iter().map(|b| f64::from(*b)))
+}
