@@ -1,0 +1,123 @@
+//! The one sentence that a reader takes away.
+
+use candor_schema::{DetectorRow, Evaluation};
+
+use crate::evaluation::{baselines, best_baseline, headline, probe_row};
+use crate::number::{level, percent};
+
+/// What an evaluation says, in one plain sentence.
+///
+/// A baseline counts as beaten only where the interval of the difference lies above 0.
+pub fn verdict(evaluation: &Evaluation) -> String {
+    let Some(probe) = probe_row(evaluation) else {
+        return String::from("This evaluation holds no probe, so it says nothing.");
+    };
+    let auroc = &probe.auroc;
+    if !auroc.value.is_finite() {
+        return format!(
+            "{} could not be measured on this split.",
+            evaluation.probe.name
+        );
+    }
+    let ranked = format!(
+        "{} ranks a deceptive reply above an honest one {} of the time ({} interval {} to {})",
+        evaluation.probe.name,
+        percent(auroc.value),
+        level(auroc),
+        percent(auroc.low),
+        percent(auroc.high)
+    );
+    if auroc.low <= 0.5 {
+        return format!("{ranked}, which cannot be told from chance.");
+    }
+    let compared = compared(evaluation);
+    match headline(probe).and_then(|point| point.recall.as_ref()?.rate()) {
+        Some(recall) => format!(
+            "{ranked}, {compared}; at its threshold for 5\u{a0}% false alarms it flags {} of the deceptive replies.",
+            percent(recall)
+        ),
+        None => format!("{ranked}, {compared}; it has no threshold for 5\u{a0}% false alarms."),
+    }
+}
+
+fn compared(evaluation: &Evaluation) -> String {
+    let beaten = |row: &DetectorRow| row.probe_minus_this.as_ref().is_some_and(|d| d.low > 0.0);
+    let unbeaten: Vec<&str> = baselines(evaluation)
+        .filter(|row| !beaten(row))
+        .map(|row| row.name.as_str())
+        .collect();
+    let best = best_baseline(evaluation);
+    match (unbeaten.as_slice(), best) {
+        ([], Some(best)) => format!(
+            "more often than every baseline (the best, {}, {})",
+            best.name,
+            percent(best.auroc.value)
+        ),
+        ([], None) => String::from("with no baseline to compare it with"),
+        ([one], _) => format!("but cannot be told from the baseline {one}"),
+        ([some @ .., last], _) => format!(
+            "but cannot be told from the baselines {} and {last}",
+            some.join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::tests::example;
+
+    #[test]
+    fn a_probe_that_beats_all_baselines_is_said_so() {
+        let mut evaluation = example();
+        for row in &mut evaluation.detectors[1..] {
+            row.probe_minus_this.as_mut().unwrap().low = 0.01;
+        }
+        let text = verdict(&evaluation);
+        assert!(
+            text.contains("more often than every baseline (the best, "),
+            "{text}"
+        );
+        assert!(
+            text.contains("at its threshold for 5\u{a0}% false alarms it flags"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn baselines_that_are_not_beaten_are_named() {
+        let mut evaluation = example();
+        for row in &mut evaluation.detectors[1..] {
+            row.probe_minus_this.as_mut().unwrap().low = 0.01;
+        }
+        evaluation.detectors[1]
+            .probe_minus_this
+            .as_mut()
+            .unwrap()
+            .low = 0.0;
+        evaluation.detectors[2].probe_minus_this = None;
+        let (first, second) = (&evaluation.detectors[1].name, &evaluation.detectors[2].name);
+        let expected = format!("but cannot be told from the baselines {first} and {second}");
+        assert!(
+            verdict(&evaluation).contains(&expected),
+            "{}",
+            verdict(&evaluation)
+        );
+    }
+
+    #[test]
+    fn chance_is_called_chance() {
+        let mut evaluation = example();
+        evaluation.detectors[0].auroc.low = 0.5;
+        assert!(verdict(&evaluation).ends_with("which cannot be told from chance."));
+        evaluation.detectors.clear();
+        assert!(verdict(&evaluation).contains("no probe"));
+    }
+
+    #[test]
+    fn a_missing_threshold_is_said() {
+        let mut evaluation = example();
+        evaluation.detectors[0].operating_points.clear();
+        assert!(verdict(&evaluation).contains("it has no threshold"));
+    }
+}
