@@ -22,15 +22,17 @@ mod error;
 mod detector;
 mod input;
 
-mod listener;
 mod reading;
 mod running;
+mod vectors;
 mod writing;
 
 mod verdict;
 
 mod engine;
 
+/// What [`Error::Model`] wraps, for those who map errors without a model at hand.
+pub use candor_model::Error as ModelError;
 pub use detector::{Detector, LoadedProbe};
 pub use engine::{Answer, Engine, EngineOptions};
 pub use error::{Error, ErrorClass, Result};

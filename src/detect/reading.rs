@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use candor_model::{Hooks, LogitRows, Sequence, StepItem};
+use candor_model::{Hooks, LogitRows, Recorder, Sequence, StepItem};
 use candor_schema::{HookPoint, Usage};
 
 use crate::detector::{Detector, LoadedProbe, hook_points};
 use crate::error::{Error, Result};
 use crate::input::{Prepared, ScoreInput};
-use crate::listener::{Listener, Vectors};
 use crate::running::RunningProbe;
+use crate::vectors::{Vectors, kept};
 
 /// How a forward pass over existing text is run. Every way gives the same scores; `candor verify` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Detector {
             .iter()
             .map(|prepared| prepared.prompt.len().saturating_sub(1))
             .collect();
-        let mut listener = Listener::new(&points, first_kept);
+        let mut recorder = Recorder::new(&points, first_kept);
         let whole: Vec<Vec<u32>> = batch
             .iter()
             .map(|prepared| [prepared.prompt.as_slice(), &prepared.response].concat())
@@ -117,7 +117,7 @@ impl Detector {
                 })
                 .collect();
             self.model()
-                .step(&mut items, depth, &mut Hooks::none().observe(&mut listener))?;
+                .step(&mut items, depth, &mut Hooks::none().observe(&mut recorder))?;
             Ok(())
         };
         // A reply without a prompt has nothing to run first.
@@ -138,7 +138,7 @@ impl Detector {
             step(whole.iter().map(Vec::as_slice).collect())?;
         }
         let score = |(item, prepared): (usize, &&Prepared)| {
-            self.score_kept(prepared, listener.item(item), probes)
+            self.score_kept(prepared, kept(&recorder, item), probes)
         };
         Ok(batch.iter().enumerate().map(score).collect())
     }

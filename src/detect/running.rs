@@ -6,7 +6,7 @@ use candor_probe::{Logit, ProbeState};
 
 use crate::detector::LoadedProbe;
 use crate::error::{Error, Result};
-use crate::listener::Vectors;
+use crate::vectors::Vectors;
 
 /// One probe at work on one reply. A clone goes its own way, for snapshots and branches.
 #[derive(Debug, Clone)]

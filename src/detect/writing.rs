@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use candor_model::{Hooks, LogitRows, Model, Sampler, Sampling, Sequence, Snapshot, StepItem};
+use candor_model::{
+    Hooks, LogitRows, Model, Recorder, Sampler, Sampling, Sequence, Snapshot, StepItem,
+};
 use candor_schema::{HookPoint, Message, Usage};
 
 use crate::detector::{Detector, LoadedProbe, hook_points};
 use crate::error::{Error, Result};
 use crate::input::ScoreInput;
-use crate::listener::Listener;
 use crate::reading::Scored;
 use crate::running::RunningProbe;
+use crate::vectors::kept;
 
 /// A reply in the making and what the probes say about it so far.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl LiveReply {
         } else {
             LogitRows::None
         };
-        let mut listener = Listener::new(&self.points, vec![first_kept]);
+        let mut recorder = Recorder::new(&self.points, vec![first_kept]);
         let item = StepItem {
             sequence: &mut self.sequence,
             tokens,
@@ -63,7 +65,7 @@ impl LiveReply {
         let mut out = self.model.step(
             &mut [item],
             self.depth,
-            &mut Hooks::none().observe(&mut listener),
+            &mut Hooks::none().observe(&mut recorder),
         )?;
         let texts = tokens
             .iter()
@@ -72,7 +74,7 @@ impl LiveReply {
         let mut probes = self.probes.clone();
         for probe in &mut probes {
             for token in 0..tokens.len() {
-                probe.push(listener.item(0), token)?;
+                probe.push(kept(&recorder, 0), token)?;
             }
         }
         self.probes = probes;
@@ -158,7 +160,7 @@ impl Detector {
         let points = hook_points(probes);
         let depth = self.depth(&points, early_exit);
         let mut sequence = Sequence::new();
-        let mut listener = Listener::new(&points, vec![prompt.len().saturating_sub(1)]);
+        let mut recorder = Recorder::new(&points, vec![prompt.len().saturating_sub(1)]);
         let logits = if depth == self.model().config().n_layers {
             LogitRows::Last
         } else {
@@ -172,12 +174,12 @@ impl Detector {
         let mut out = self.model().step(
             &mut [item],
             depth,
-            &mut Hooks::none().observe(&mut listener),
+            &mut Hooks::none().observe(&mut recorder),
         )?;
         let mut running: Vec<RunningProbe> =
             probes.iter().cloned().map(RunningProbe::new).collect();
         for probe in &mut running {
-            probe.read_intent(listener.item(0), 0)?;
+            probe.read_intent(kept(&recorder, 0), 0)?;
         }
         let reply = LiveReply {
             model: Arc::clone(self.model()),

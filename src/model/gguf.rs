@@ -182,7 +182,9 @@ impl Gguf {
     pub(crate) fn main_type(&self) -> String {
         let mut weights: BTreeMap<u32, usize> = BTreeMap::new();
         for info in self.tensors.values().filter(|info| info.shape.len() > 1) {
-            *weights.entry(info.type_id).or_default() += info.shape.iter().product::<usize>();
+            let n_weights = weights.entry(info.type_id).or_default();
+            // Tensors of unknown types may claim any size, so their sum may not fit.
+            *n_weights = n_weights.saturating_add(info.shape.iter().product());
         }
         let main = weights.into_iter().max_by_key(|&(_, n_weights)| n_weights);
         main.map_or_else(|| "none".into(), |(type_id, _)| type_name(type_id))
@@ -452,9 +454,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Header> {
                         ),
                     });
                 }
-                (n_weights / dtype.block_size())
-                    .checked_mul(dtype.type_size())
-                    .unwrap_or(usize::MAX)
+                (n_weights / dtype.block_size()).saturating_mul(dtype.type_size())
             }
         };
         let start = data_start

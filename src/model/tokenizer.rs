@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
+use tokenizers::Decoder as _;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::BPE;
 
@@ -135,11 +136,7 @@ impl Tokenizer {
             bos: special("tokenizer.ggml.bos_token_id")?,
             eos: special("tokenizer.ggml.eos_token_id")?,
             add_bos: gguf.get("tokenizer.ggml.add_bos_token") == Some(&Value::Bool(true)),
-            sha256: hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            sha256: format!("{:x}", hasher.finalize()),
         })
     }
 
@@ -271,7 +268,6 @@ impl Tokenizer {
         if text.is_empty() {
             return Ok(String::new());
         }
-        use tokenizers::Decoder as _;
         ByteLevel::default()
             .decode(text)
             .map_err(|error| Error::Tokenizer {

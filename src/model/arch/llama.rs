@@ -1,7 +1,7 @@
-//! Llama 2 and 3, SmolLM2, TinyLlama and their kin (Touvron et al. 2023, arXiv 2302.13971).
+//! Llama 2 and 3, SmolLM2, `TinyLlama` and their kin (Touvron et al. 2023, arXiv 2302.13971).
 //!
-//! Pre-norm blocks with RMSNorm, rotary positions, grouped-query attention without biases, and a
-//! SwiGLU MLP. llama.cpp's converter stores query and key rows interleaved for its rotation.
+//! Pre-norm blocks with `RMSNorm`, rotary positions, grouped-query attention without biases, and a
+//! `SwiGLU` MLP. llama.cpp's converter stores query and key rows interleaved for its rotation.
 
 use crate::arch::Architecture;
 use crate::config::DecoderConfig;
@@ -28,6 +28,11 @@ impl Architecture for Llama {
             Some(_) => gguf.count("llama.attention.head_count_kv", n_heads)?,
         };
         let d_head = match gguf.get("llama.attention.key_length") {
+            None if d_model % n_heads != 0 => {
+                return Err(Error::Malformed {
+                    what: format!("width {d_model} does not divide over {n_heads} heads"),
+                });
+            }
             None => d_model / n_heads,
             Some(_) => gguf.count("llama.attention.key_length", MAX_WIDTH)?,
         };
@@ -39,9 +44,19 @@ impl Architecture for Llama {
                 ),
             });
         }
-        for unsupported in ["llama.rope.scaling.type", "llama.expert_count"] {
-            let harmless = matches!(gguf.get(unsupported), None | Some(Value::Unsigned(0)))
-                || matches!(gguf.get(unsupported), Some(Value::String(kind)) if kind == "none");
+        // llama.cpp scales linearly where a factor stands without a type.
+        for unsupported in [
+            "llama.rope.scaling.type",
+            "llama.rope.scaling.factor",
+            "llama.rope.scale_linear",
+            "llama.expert_count",
+        ] {
+            let harmless = match gguf.get(unsupported) {
+                None | Some(Value::Unsigned(0)) => true,
+                Some(Value::Float(factor)) => [0.0, 1.0].contains(factor),
+                Some(Value::String(kind)) => kind == "none",
+                Some(_) => false,
+            };
             if !harmless {
                 return Err(Error::Metadata {
                     key: unsupported.to_owned(),

@@ -7,16 +7,18 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 
 use crate::error::{Error, Result};
 
+/// What makes a pre-tokeniser.
+type Make = fn() -> PreTokenizerWrapper;
+
 /// Every supported name and what it stands for.
-const PRE_TOKENIZERS: &[(&str, fn() -> PreTokenizerWrapper)] =
-    &[("gpt-2", gpt2), ("smollm", smollm)];
+const PRE_TOKENIZERS: &[(&str, Make)] = &[("gpt-2", gpt2), ("smollm", smollm)];
 
 /// GPT-2's pattern, then one symbol per byte.
 fn gpt2() -> PreTokenizerWrapper {
     ByteLevel::new(false, true, true).into()
 }
 
-/// SmolLM and SmolLM2: every digit alone, then GPT-2's pattern.
+/// `SmolLM` and SmolLM2: every digit alone, then GPT-2's pattern.
 fn smollm() -> PreTokenizerWrapper {
     Sequence::new(vec![Digits::new(true).into(), gpt2()]).into()
 }

@@ -1,0 +1,156 @@
+//! Arguments that several commands share, and what they open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use candor_detect::Detector;
+use candor_model::Model;
+
+use crate::exit::{Exit, Failure};
+use crate::pull;
+
+/// Which model.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// A `.gguf` file, or the name of a model that `candor model pull` has brought
+    #[arg(long, env = "CANDOR_MODEL", default_value = pull::DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// Folder that holds pulled models [default: the user's cache folder]
+    #[arg(long, env = "CANDOR_MODEL_DIR")]
+    pub(crate) model_dir: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// Folder of pulled models.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.model_dir.clone().unwrap_or_else(default_model_folder)
+    }
+
+    /// Path of the model's file.
+    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
+        let as_path = Path::new(&self.model);
+        if as_path.exists() {
+            return Ok(as_path.to_owned());
+        }
+        let known = pull::MODELS.iter().find(|known| known.name == self.model);
+        let path = known.map_or_else(
+            || self.folder().join(&self.model),
+            |known| self.folder().join(known.file),
+        );
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(Failure::new(
+            Exit::BadInput,
+            format!(
+                "model `{}` is not here (looked for `{}`)",
+                self.model,
+                path.display()
+            ),
+            "`candor model pull` brings the default model; a path to a .gguf file always works",
+        ))
+    }
+
+    /// Loads the model.
+    pub(crate) fn open(&self) -> anyhow::Result<Arc<Model>> {
+        let path = self.path()?;
+        Ok(Arc::new(Model::open(&path).with_context(|| {
+            format!("cannot load model `{}`", self.model)
+        })?))
+    }
+
+    /// The name under which results are reported.
+    pub(crate) fn name(&self) -> String {
+        if pull::MODELS.iter().any(|known| known.name == self.model) {
+            return self.model.clone();
+        }
+        let file = Path::new(&self.model)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let known = pull::MODELS
+            .iter()
+            .find(|known| Some(known.file) == file.as_deref());
+        known.map_or_else(
+            || file.unwrap_or_else(|| self.model.clone()),
+            |known| known.name.to_owned(),
+        )
+    }
+}
+
+/// `$XDG_CACHE_HOME/candor/models` or `~/.cache/candor/models`.
+fn default_model_folder() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    cache
+        .or_else(home)
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("candor/models")
+}
+
+/// Which probes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// Folder of a probe bundle; may be given several times
+    #[arg(
+        long = "probe",
+        env = "CANDOR_PROBE",
+        value_name = "DIR",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(crate) probes: Vec<PathBuf>,
+    /// Accept a probe that was made on another model; its verdicts abstain
+    #[arg(long, env = "CANDOR_ALLOW_TRANSFER")]
+    pub(crate) allow_transfer: bool,
+}
+
+/// Loads a model and its probes.
+pub(crate) fn open_detector(model: &ModelArgs, probes: &ProbeArgs) -> anyhow::Result<Detector> {
+    let mut detector = Detector::new(model.open()?);
+    for dir in &probes.probes {
+        detector = detector
+            .with_probe_dir(dir, probes.allow_transfer)
+            .with_context(|| format!("cannot load probe `{}`", dir.display()))?;
+    }
+    Ok(detector)
+}
+
+/// The CPU's features that choose kernels, sorted.
+pub(crate) fn cpu_features() -> Vec<String> {
+    let mut features = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        for (name, there) in [
+            ("avx2", std::is_x86_feature_detected!("avx2")),
+            ("avx512f", std::is_x86_feature_detected!("avx512f")),
+            ("fma", std::is_x86_feature_detected!("fma")),
+        ] {
+            if there {
+                features.push(name.to_owned());
+            }
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    features.push("neon".to_owned());
+    features
+}
+
+/// Threads that the tensor library will use.
+pub(crate) fn n_threads() -> usize {
+    candor_model::n_threads()
+}
+
+/// The command line as given, with folders of paths left out so that it says nothing about the machine.
+pub(crate) fn command_line() -> String {
+    let words = std::env::args()
+        .skip(1)
+        .map(|word| match word.rsplit_once('/') {
+            Some((_, name)) if word.starts_with(['/', '~', '.']) => name.to_owned(),
+            _ => word,
+        });
+    std::iter::once("candor".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,451 @@
+//! `candor evaluate`: a probe beside everything it must be compared with.
+
+mod baselines;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use candor_activations::Store;
+use candor_model::Model;
+use candor_probe::Bundle;
+use candor_probe::evaluate::{
+    Detector, FPR_BUDGETS, Scored, auroc_difference, auroc_of, detector_row,
+};
+use candor_schema::{
+    DatasetSummary, DetectorKind, Dialogue, Evaluation, FormatVersion, GroupRow, LayerRow,
+    ModelSummary, Motive, ProbeSummary, ScoredDialogue, Split, SplitCounts, TokenLogit, TokenTrace,
+};
+
+use crate::args::{self, ModelArgs};
+use crate::replies::{self, Reply};
+use crate::train::LAYER_SWEEP;
+use crate::{output, progress};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the probe bundle
+    pub(crate) probe: PathBuf,
+    /// Store of labelled dialogues
+    #[arg(long, env = "CANDOR_STORE")]
+    pub(crate) store: PathBuf,
+    /// Store of ordinary replies with calibration and test splits
+    #[arg(long, env = "CANDOR_CONTROLS")]
+    pub(crate) controls: PathBuf,
+    /// Split to measure on
+    #[arg(long, env = "CANDOR_SPLIT", value_enum, default_value = "test")]
+    pub(crate) split: SplitArg,
+    /// Where the HTML report goes
+    #[arg(long, env = "CANDOR_REPORT")]
+    pub(crate) report: Option<PathBuf>,
+    /// Print the evaluation as JSON
+    #[arg(long, env = "CANDOR_JSON")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum SplitArg {
+    Validation,
+    Test,
+}
+
+impl From<SplitArg> for Split {
+    fn from(split: SplitArg) -> Self {
+        match split {
+            SplitArg::Validation => Self::Validation,
+            SplitArg::Test => Self::Test,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let bundle = Bundle::read(&args.probe)?;
+    let store = replies::open(&args.store)?;
+    let controls = replies::open(&args.controls)?;
+    let model = args.model.open()?;
+    let evaluation = evaluate(
+        &model,
+        &bundle,
+        &store,
+        &controls,
+        args.split.into(),
+        &args::command_line(),
+    )?;
+    let root = args
+        .probe
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    bundle
+        .with_evaluation(Some(evaluation.clone()))
+        .write(root)?;
+    if let Some(path) = &args.report {
+        write_report(&evaluation, path)?;
+        output::note(format!("report: {}", path.display()));
+    }
+    if args.json {
+        output::line(serde_json::to_string_pretty(&evaluation)?);
+    } else {
+        output::line(candor_report::markdown_table(&evaluation));
+    }
+    Ok(())
+}
+
+/// Writes the HTML report.
+pub(crate) fn write_report(evaluation: &Evaluation, path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create `{}`", folder.display()))?;
+    }
+    std::fs::write(path, candor_report::html(evaluation))
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Everything that one evaluation reads.
+struct Data<'a> {
+    train: Vec<&'a Reply>,
+    /// Honest and deceptive replies of the split.
+    split: Vec<&'a Reply>,
+    calibration: Vec<&'a Reply>,
+    test_controls: Vec<&'a Reply>,
+    seed: u64,
+}
+
+impl Data<'_> {
+    /// Measures a detector that gives each reply a number.
+    fn row(
+        &self,
+        name: &str,
+        kind: DetectorKind,
+        description: &str,
+        logit: impl Fn(&Reply) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<(candor_schema::DetectorRow, Vec<Scored>)> {
+        let of = |replies: &[&Reply]| {
+            replies
+                .iter()
+                .map(|reply| logit(reply))
+                .collect::<anyhow::Result<Vec<f64>>>()
+        };
+        let logits = of(&self.split)?;
+        let scored: Vec<Scored> = self
+            .split
+            .iter()
+            .zip(logits)
+            .map(|(reply, logit)| reply.scored(logit))
+            .collect();
+        let detector = Detector {
+            name,
+            kind,
+            description,
+            scored: &scored,
+            calibration_controls: &of(&self.calibration)?,
+            test_controls: &of(&self.test_controls)?,
+        };
+        let row = detector_row(&detector, &FPR_BUDGETS, self.seed)
+            .with_context(|| format!("detector `{name}`"))?;
+        Ok((row, scored))
+    }
+}
+
+/// Measures a probe on a split of the data it was made with.
+pub(crate) fn evaluate(
+    model: &Model,
+    bundle: &Bundle,
+    store: &Store,
+    controls: &Store,
+    split: Split,
+    command: &str,
+) -> anyhow::Result<Evaluation> {
+    let config = bundle.config();
+    let probe = bundle.probe();
+    let replies = replies::load(store, probe.hook_points())?;
+    let control_replies = replies::load(controls, probe.hook_points())?;
+    let data = Data {
+        train: replies::labelled(&replies, Split::Train),
+        split: replies::labelled(&replies, split),
+        calibration: replies::controls(&control_replies, Split::Calibration),
+        // The validation split has no controls of its own: thresholds are then judged where they were made.
+        test_controls: replies::controls(
+            &control_replies,
+            if split == Split::Test {
+                split
+            } else {
+                Split::Calibration
+            },
+        ),
+        seed: config.seed,
+    };
+
+    let bar = progress::bar(7, "detectors");
+    bar.set_message("evaluate");
+    let description = format!(
+        "{} regression on `{}`, one direction, {} over the reply's tokens",
+        config.kind, config.hook_points[0], config.pooling
+    );
+    let (row, scored) = data.row(&config.name, DetectorKind::Probe, &description, |reply| {
+        Ok(reply.score(probe)?.logit.as_f64())
+    })?;
+    bar.inc(1);
+    let mut detectors = vec![row];
+    for baseline in baselines::BASELINES {
+        let (mut row, other) = baseline(&data, bundle)?;
+        row.probe_minus_this = Some(auroc_difference(&scored, &other, data.seed)?);
+        detectors.push(row);
+        bar.inc(1);
+    }
+    detectors.extend(baselines::nulls(&data, bundle, &scored)?);
+    bar.finish_and_clear();
+
+    let sweep = config.extra.get(LAYER_SWEEP).cloned();
+    let layers: Vec<LayerRow> = sweep
+        .map(serde_json::from_value)
+        .transpose()
+        .context("layer sweep")?
+        .unwrap_or_default();
+    let all = || {
+        data.split
+            .iter()
+            .chain(&data.calibration)
+            .chain(&data.test_controls)
+    };
+    let mut scores: Vec<ScoredDialogue> = Vec::new();
+    for reply in all() {
+        let dialogue = &reply.dialogue;
+        if scores.iter().any(|other| other.id == dialogue.id) {
+            continue;
+        }
+        scores.push(ScoredDialogue {
+            id: dialogue.id.clone(),
+            scenario: dialogue.scenario.clone(),
+            family: dialogue.family.clone(),
+            label: dialogue.label,
+            split: dialogue.split,
+            logit: reply.score(probe)?.logit.as_f64(),
+        });
+    }
+    let evaluation = Evaluation {
+        format_version: FormatVersion::CURRENT,
+        candor_version: env!("CARGO_PKG_VERSION").into(),
+        command: command.to_owned(),
+        seed: data.seed,
+        model: ModelSummary {
+            name: config.model.clone(),
+            fingerprint: config.fingerprint.clone(),
+        },
+        probe: ProbeSummary {
+            name: config.name.clone(),
+            version: config.version.clone(),
+            hook_points: config.hook_points.clone(),
+            kind: config.kind.clone(),
+            pooling: config.pooling.clone(),
+        },
+        dataset: summary(store)?,
+        controls: summary(controls)?,
+        split,
+        groups: groups(&data.split, &scored, data.seed)?,
+        traces: traces(model, bundle, &data.split)?,
+        caveats: caveats(&data, split, &detectors),
+        detectors,
+        layers,
+        scores,
+    };
+    Ok(evaluation)
+}
+
+fn summary(store: &Store) -> anyhow::Result<DatasetSummary> {
+    let mut scenarios: BTreeMap<Split, std::collections::BTreeSet<String>> = BTreeMap::new();
+    let mut n_dialogues = SplitCounts::default();
+    for dialogue in store.dialogues()? {
+        *count(&mut n_dialogues, dialogue.split) += 1;
+        scenarios
+            .entry(dialogue.split)
+            .or_default()
+            .insert(dialogue.scenario);
+    }
+    let mut n_scenarios = SplitCounts::default();
+    for (split, names) in scenarios {
+        *count(&mut n_scenarios, split) = names.len();
+    }
+    let dataset = &store.manifest().dataset;
+    Ok(DatasetSummary {
+        name: dataset.name.clone(),
+        sha256: dataset.sha256.clone(),
+        n_dialogues,
+        n_scenarios,
+    })
+}
+
+fn count(counts: &mut SplitCounts, split: Split) -> &mut usize {
+    match split {
+        Split::Train => &mut counts.train,
+        Split::Validation => &mut counts.validation,
+        Split::Calibration => &mut counts.calibration,
+        Split::Test => &mut counts.test,
+    }
+}
+
+/// The probe on each family, motive, mode and language.
+fn groups(replies: &[&Reply], scored: &[Scored], seed: u64) -> anyhow::Result<Vec<GroupRow>> {
+    type Key = fn(&Dialogue) -> Option<String>;
+    let keys: [(&str, Key); 4] = [
+        ("family", |dialogue| Some(dialogue.family.clone())),
+        ("motive", |dialogue| {
+            let name = |motive: Motive| match motive {
+                Motive::Encouraged => "told to deceive",
+                Motive::Inherent => "not told to deceive",
+            };
+            dialogue.motive.map(|motive| name(motive).to_owned())
+        }),
+        ("mode", |dialogue| {
+            dialogue.mode.map(|mode| mode.to_string())
+        }),
+        ("language", |dialogue| dialogue.language.clone()),
+    ];
+    let mut rows = Vec::new();
+    for (by, key) in keys {
+        let mut parts: BTreeMap<String, Vec<Scored>> = BTreeMap::new();
+        for (reply, scored) in replies.iter().zip(scored) {
+            if let Some(group) = key(&reply.dialogue) {
+                parts.entry(group).or_default().push(scored.clone());
+            }
+        }
+        for (group, scored) in parts {
+            let scenarios: std::collections::BTreeSet<&str> = scored
+                .iter()
+                .map(|scored| scored.scenario.as_str())
+                .collect();
+            let n_scenarios = scenarios.len();
+            // One scenario has no bootstrap.
+            if n_scenarios > 1 {
+                rows.push(GroupRow {
+                    by: by.to_owned(),
+                    group,
+                    n_scenarios,
+                    auroc: auroc_of(&scored, seed)?,
+                });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The two replies of the pair whose difference of logits is the median one: neither the best nor the worst case.
+fn traces(model: &Model, bundle: &Bundle, replies: &[&Reply]) -> anyhow::Result<Vec<TokenTrace>> {
+    let probe = bundle.probe();
+    let mut pairs: BTreeMap<&str, (Option<&Reply>, Option<&Reply>)> = BTreeMap::new();
+    for reply in replies {
+        let Some(pair) = reply.dialogue.pair.as_deref() else {
+            continue;
+        };
+        // The picture is for readers of English.
+        if reply
+            .dialogue
+            .language
+            .as_deref()
+            .is_some_and(|language| language != "en")
+        {
+            continue;
+        }
+        let entry = pairs.entry(pair).or_default();
+        if reply.deceptive() == Some(true) {
+            entry.1 = Some(reply)
+        } else {
+            entry.0 = Some(reply)
+        }
+    }
+    let mut differences = Vec::new();
+    for (pair, entry) in &pairs {
+        if let (Some(honest), Some(deceptive)) = entry {
+            let difference =
+                deceptive.score(probe)?.logit.as_f64() - honest.score(probe)?.logit.as_f64();
+            differences.push((difference, *pair, *honest, *deceptive));
+        }
+    }
+    differences.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
+    let Some((_, _, honest, deceptive)) = differences.get(differences.len() / 2) else {
+        return Ok(Vec::new());
+    };
+    [honest, deceptive]
+        .map(|reply| trace(model, bundle, reply))
+        .into_iter()
+        .collect()
+}
+
+fn trace(model: &Model, bundle: &Bundle, reply: &Reply) -> anyhow::Result<TokenTrace> {
+    let dialogue = &reply.dialogue;
+    let encoded = model.encode_dialogue(&dialogue.messages, &dialogue.spans)?;
+    let score = reply.score(bundle.probe())?;
+    let places = &encoded.places[encoded.response.clone()];
+    let tokens = places
+        .iter()
+        .zip(&score.tokens)
+        .map(|(place, logit)| TokenLogit {
+            text: place.text.clone(),
+            logit: logit.as_f64(),
+            in_span: place.in_span,
+        });
+    let prompt = dialogue
+        .messages
+        .iter()
+        .rev()
+        .find(|message| message.role == candor_schema::Role::User);
+    Ok(TokenTrace {
+        id: dialogue.id.clone(),
+        label: dialogue.label,
+        prompt: prompt
+            .map(|message| message.content.clone())
+            .unwrap_or_default(),
+        logit: score.logit.as_f64(),
+        tokens: tokens.collect(),
+    })
+}
+
+/// What a reader must know before the numbers.
+fn caveats(data: &Data<'_>, split: Split, detectors: &[candor_schema::DetectorRow]) -> Vec<String> {
+    let mut caveats = Vec::new();
+    let written = data
+        .split
+        .iter()
+        .filter(|reply| !reply.dialogue.on_policy)
+        .count();
+    if written > 0 {
+        caveats.push(format!(
+            "{written} of {} honest and deceptive replies were written by people and read by the model, not chosen by it: \
+             this measures how the model reads a lie, not whether it is about to tell one.",
+            data.split.len()
+        ));
+    }
+    let probe = &detectors[0];
+    for row in &detectors[1..] {
+        let clear = row
+            .probe_minus_this
+            .is_some_and(|difference| difference.low > 0.0);
+        if !clear && row.kind != DetectorKind::Null {
+            caveats.push(format!(
+                "The probe (AUROC {:.2}) is not clearly better than `{}` (AUROC {:.2}): the interval of the difference includes 0.",
+                probe.auroc.value, row.name, row.auroc.value
+            ));
+        }
+    }
+    if let Some(false_alarms) = probe
+        .operating_points
+        .first()
+        .and_then(|point| point.false_alarms_honest)
+        && let Some(rate) = false_alarms.rate()
+    {
+        caveats.push(format!(
+            "The threshold is set on ordinary replies. On honest replies to the same prompts as the lies it raises a false alarm in {:.0} % ({} of {}).",
+            rate * 100.0, false_alarms.k, false_alarms.n
+        ));
+    }
+    if split != Split::Test {
+        caveats.push(
+            "These numbers are from the split on which the layer was chosen; they are too good."
+                .into(),
+        );
+    }
+    caveats.push("A 1 % or 0.1 % budget cannot be certified with so few ordinary replies (299 and 2,995 are needed).".into());
+    caveats
+}
