@@ -7,7 +7,6 @@ use anyhow::Context;
 use candor_detect::Detector;
 use candor_model::Model;
 
-use crate::exit::{Exit, Failure};
 use crate::pull;
 
 /// Which model.
@@ -27,29 +26,9 @@ impl ModelArgs {
         self.model_dir.clone().unwrap_or_else(default_model_folder)
     }
 
-    /// Path of the model's file.
+    /// Path of the model's file, which must be here.
     pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
-        let as_path = Path::new(&self.model);
-        if as_path.exists() {
-            return Ok(as_path.to_owned());
-        }
-        let known = pull::MODELS.iter().find(|known| known.name == self.model);
-        let path = known.map_or_else(
-            || self.folder().join(&self.model),
-            |known| self.folder().join(known.file),
-        );
-        if path.exists() {
-            return Ok(path);
-        }
-        Err(Failure::new(
-            Exit::BadInput,
-            format!(
-                "model `{}` is not here (looked for `{}`)",
-                self.model,
-                path.display()
-            ),
-            "`candor model pull` brings the default model; a path to a .gguf file always works",
-        ))
+        pull::resolve(&self.model, &self.folder())
     }
 
     /// Loads the model.

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Layers to capture, for example `4,8-12` [default: all]
     #[arg(long, env = "CANDOR_LAYERS")]
     pub(crate) layers: Option<String>,
-    /// Sites to capture: resid_pre, attn_z, attn_out, resid_mid, mlp_post, mlp_out, resid_post
+    /// Sites to capture, named as the store's columns are, for example `resid_post,mlp_out`
     #[arg(
         long,
         env = "CANDOR_SITES",
@@ -133,7 +133,7 @@ pub(crate) fn hook_points(
         None => (0..n_layers).collect(),
         Some(text) => {
             let bad = || {
-                Failure::new(
+                Failure::error(
                     Exit::Usage,
                     format!("`--layers {text}`"),
                     "write layers like `4,8-12`",
@@ -160,7 +160,7 @@ pub(crate) fn hook_points(
                 .find(|site| site.stem() == name)
                 .ok_or_else(|| {
                     let known: Vec<&str> = Site::ALL.iter().map(|site| site.stem()).collect();
-                    Failure::new(
+                    Failure::error(
                         Exit::Usage,
                         format!("unknown site `{name}`"),
                         format!("sites are {}", known.join(", ")),
@@ -277,7 +277,7 @@ pub(crate) fn capture(
     };
     let mut store = Store::create_or_resume(out, &manifest)?;
     for rejected in store.rejected() {
-        output::note(format!("done again: {:?}", rejected));
+        output::note(format!("done again: {}", rejected.reason));
     }
     if !store.has_dialogues() {
         store.write_dialogues(&dataset.dialogues)?;
@@ -373,7 +373,9 @@ fn forward(
                 .and_then(|row| logits[item].get(row))
                 .map(|row| surprise(row, tokens.ids[index]));
             Token {
-                message: place.message.map_or(-1, |message| message as i32),
+                message: place
+                    .message
+                    .map_or(-1, |message| i32::try_from(message).unwrap_or(i32::MAX)),
                 token_index: index as u32,
                 token_id: tokens.ids[index],
                 segment: place.segment,

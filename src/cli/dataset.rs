@@ -93,7 +93,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<()> {
     }
     if n_errors > 0 {
         let message = format!("{n_errors} errors in `{}`", args.dataset.display());
-        return Err(Failure::new(
+        return Err(Failure::error(
             Exit::CheckFailed,
             message,
             "mend the dialogues named above",
@@ -110,7 +110,7 @@ fn render(args: &RenderArgs) -> anyhow::Result<()> {
     };
     let dialogue = dialogue.ok_or_else(|| {
         let message = format!("no dialogue `{}`", args.id.as_deref().unwrap_or("at all"));
-        Failure::new(
+        Failure::error(
             Exit::BadInput,
             message,
             "`--id` takes the `id` of a line of the file",

@@ -9,7 +9,7 @@ pub(crate) struct Args {
     model: ModelArgs,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) {
     output::line(format!("candor          {}", env!("CARGO_PKG_VERSION")));
     output::line(format!("threads         {}", args::n_threads()));
     output::line(format!(
@@ -31,5 +31,4 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             output::line("                `candor model pull` brings it".to_owned());
         }
     }
-    Ok(())
 }

@@ -350,9 +350,9 @@ fn traces(model: &Model, bundle: &Bundle, replies: &[&Reply]) -> anyhow::Result<
         }
         let entry = pairs.entry(pair).or_default();
         if reply.deceptive() == Some(true) {
-            entry.1 = Some(reply)
+            entry.1 = Some(reply);
         } else {
-            entry.0 = Some(reply)
+            entry.0 = Some(reply);
         }
     }
     let mut differences = Vec::new();

@@ -29,7 +29,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(
+    pub(crate) fn error(
         exit: Exit,
         message: impl Into<String>,
         hint: impl Into<String>,

@@ -24,15 +24,12 @@ pub(crate) fn lines(tokens: &[Cell<'_>], limit: f64) -> Vec<String> {
         }
         let line = lines.last_mut().expect("never empty");
         if colours {
-            let step =
-                ((logit / limit.max(1e-9)).clamp(-1.0, 1.0) + 1.0) / 2.0 * (SCALE.len() - 1) as f64;
-            line.push_str(&format!(
-                "\u{1b}[48;5;{};38;5;16m{shown}\u{1b}[0m",
-                SCALE[step.round() as usize]
-            ));
+            let share = f64::midpoint((logit / limit.max(1e-9)).clamp(-1.0, 1.0), 1.0);
+            let colour = SCALE[(share * (SCALE.len() - 1) as f64).round() as usize];
+            line.push_str(&painted(colour, &shown));
         } else if *logit >= 0.0 && shown.trim() != "" {
             // Without colours, tokens on the deceptive side stand in brackets.
-            line.push_str(&format!("[{shown}]"));
+            line.extend(["[", &shown, "]"]);
             used += 2;
         } else {
             line.push_str(&shown);
@@ -47,10 +44,8 @@ pub(crate) fn legend(limit: f64) -> String {
     if !output::colours() {
         return "  [tokens in brackets] have a logit at or above 0: they look more like the deceptive training replies".into();
     }
-    let swatches: String = SCALE
-        .iter()
-        .map(|colour| format!("\u{1b}[48;5;{colour}m  \u{1b}[0m"))
-        .collect();
+    let swatches: Vec<String> = SCALE.iter().map(|&colour| painted(colour, "  ")).collect();
+    let swatches = swatches.concat();
     format!(
         "  {:+.1} {swatches} {:+.1}  logit per token: honest-looking to deceptive-looking",
         -limit, limit
@@ -66,4 +61,9 @@ pub(crate) fn limit(logits: impl Iterator<Item = f64>) -> f64 {
         .copied()
         .unwrap_or(1.0)
         .max(1e-6)
+}
+
+/// Black text on a background of the 256-colour palette.
+fn painted(colour: u8, text: &str) -> String {
+    format!("\u{1b}[48;5;{colour};38;5;16m{text}\u{1b}[0m")
 }

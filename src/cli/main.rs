@@ -92,7 +92,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Probe(command) => probe::run(&command),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => {
+            doctor::run(&args);
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,6 @@
 //! The one place that prints: data to stdout, everything else to stderr.
 
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     reason = "this file is the exception that the lint is for"
 )]

@@ -91,7 +91,7 @@ fn table(args: &TableArgs) -> anyhow::Result<()> {
     let bundle = Bundle::read(&args.dir)?;
     let evaluation = bundle.evaluation().ok_or_else(|| {
         let message = format!("`{}` has no evaluation", args.dir.display());
-        Failure::new(Exit::BadInput, message, "run `candor evaluate` on it")
+        Failure::error(Exit::BadInput, message, "run `candor evaluate` on it")
     })?;
     let table = candor_report::markdown_table(evaluation);
     let Some(path) = &args.into else {
@@ -108,7 +108,7 @@ fn table(args: &TableArgs) -> anyhow::Result<()> {
                 path.display(),
                 args.dir.display()
             );
-            return Err(Failure::new(
+            return Err(Failure::error(
                 Exit::CheckFailed,
                 message,
                 "run the same command without `--check`",

@@ -124,7 +124,7 @@ pub(crate) fn resolve(model: &str, folder: &Path) -> anyhow::Result<PathBuf> {
         path.display()
     );
     let hint = format!("`candor model pull {model}` brings it; {PATH_HINT}");
-    Err(Failure::new(Exit::BadInput, message, hint))
+    Err(Failure::error(Exit::BadInput, message, hint))
 }
 
 const PATH_HINT: &str = "a path to a .gguf file always works";
@@ -148,7 +148,7 @@ impl Name {
             return Ok(Self::Path(PathBuf::from(model)));
         }
         let names: Vec<&str> = MODELS.iter().map(|known| known.name).collect();
-        Err(Failure::new(
+        Err(Failure::error(
             Exit::BadInput,
             format!(
                 "model `{model}` is neither a file nor a known name (known: {})",
@@ -252,7 +252,7 @@ fn pull_hub_file(
 }
 
 fn cannot_fetch(name: &str, sha256: &str, said: &[String]) -> anyhow::Error {
-    Failure::new(
+    Failure::error(
         Exit::BadInput,
         format!("model `{name}` cannot be fetched\n  {}", said.join("\n  ")),
         format!("fetch the file by other means (sha256 {sha256}) and give its path: {PATH_HINT}"),

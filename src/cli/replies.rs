@@ -82,7 +82,7 @@ pub(crate) fn load(store: &Store, points: &[HookPoint]) -> anyhow::Result<Vec<Re
                 "dialogue `{}` stands twice in the store, or not in its list",
                 captured.id
             );
-            Failure::new(
+            Failure::error(
                 Exit::BadInput,
                 message,
                 "capture the data set again into a new folder",

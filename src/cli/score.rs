@@ -119,7 +119,7 @@ fn input(args: &Args) -> anyhow::Result<ScoreInput> {
             response: response.clone(),
         });
     }
-    Err(Failure::new(
+    Err(Failure::error(
         Exit::Usage,
         "nothing to score",
         "give `--user` and `--reply`, `--messages FILE`, or `--prompt` and `--response`",
@@ -127,7 +127,7 @@ fn input(args: &Args) -> anyhow::Result<ScoreInput> {
 }
 
 fn not_messages(path: &std::path::Path, error: &serde_json::Error) -> anyhow::Error {
-    Failure::new(
+    Failure::error(
         Exit::BadInput,
         format!("`{}` is not a list of messages: {error}", path.display()),
         "write [{\"role\": \"user\", \"content\": \"…\"}, {\"role\": \"assistant\", \"content\": \"…\"}]",

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn options(args: &Args) -> anyhow::Result<ServerOptions> {
     let seconds = |name: &str, value: f64| {
         Duration::try_from_secs_f64(value).map_err(|_| {
-            Failure::new(
+            Failure::error(
                 Exit::Usage,
                 format!("`--{name} {value}`"),
                 "give a number of seconds above 0",

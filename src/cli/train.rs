@@ -118,7 +118,7 @@ pub(crate) fn train(
     if let Some(controls) = controls
         && controls.manifest().model != manifest.model
     {
-        return Err(Failure::new(
+        return Err(Failure::error(
             Exit::Mismatch,
             "the two stores were captured from different models",
             "capture both with the same model, types and `--compute`",

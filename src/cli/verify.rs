@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "scores differ by {worst:.2e}, more than {:.0e}",
             args.tolerance
         );
-        return Err(Failure::new(
+        return Err(Failure::error(
             Exit::CheckFailed,
             message,
             "the same reply must have the same score everywhere: please report this",

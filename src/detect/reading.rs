@@ -138,38 +138,9 @@ impl Detector {
             step(whole.iter().map(Vec::as_slice).collect())?;
         }
         let score = |(item, prepared): (usize, &&Prepared)| {
-            self.score_kept(prepared, kept(&recorder, item), probes)
+            score_kept(prepared, kept(&recorder, item), probes)
         };
         Ok(batch.iter().enumerate().map(score).collect())
-    }
-
-    fn score_kept(
-        &self,
-        prepared: &Prepared,
-        vectors: Vectors<'_>,
-        probes: &[Arc<LoadedProbe>],
-    ) -> Result<Scored> {
-        let n_intent = usize::from(!prepared.prompt.is_empty());
-        let mut running: Vec<RunningProbe> =
-            probes.iter().cloned().map(RunningProbe::new).collect();
-        for probe in &mut running {
-            if n_intent == 1 {
-                probe.read_intent(vectors, 0)?;
-            }
-            for token in 0..prepared.response.len() {
-                probe.push(vectors, n_intent + token)?;
-            }
-        }
-        let usage = Usage {
-            prompt_tokens: prepared.prompt.len(),
-            response_tokens: prepared.response.len(),
-            computed_tokens: prepared.n_tokens(),
-        };
-        Ok(Scored {
-            probes: running,
-            texts: prepared.texts.clone(),
-            usage,
-        })
     }
 
     fn read_activations(
@@ -229,4 +200,32 @@ impl Detector {
             n_layers
         }
     }
+}
+
+/// Lets every probe read the end of the prompt and the reply.
+fn score_kept(
+    prepared: &Prepared,
+    vectors: Vectors<'_>,
+    probes: &[Arc<LoadedProbe>],
+) -> Result<Scored> {
+    let n_intent = usize::from(!prepared.prompt.is_empty());
+    let mut running: Vec<RunningProbe> = probes.iter().cloned().map(RunningProbe::new).collect();
+    for probe in &mut running {
+        if n_intent == 1 {
+            probe.read_intent(vectors, 0)?;
+        }
+        for token in 0..prepared.response.len() {
+            probe.push(vectors, n_intent + token)?;
+        }
+    }
+    let usage = Usage {
+        prompt_tokens: prepared.prompt.len(),
+        response_tokens: prepared.response.len(),
+        computed_tokens: prepared.n_tokens(),
+    };
+    Ok(Scored {
+        probes: running,
+        texts: prepared.texts.clone(),
+        usage,
+    })
 }

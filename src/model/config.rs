@@ -24,7 +24,7 @@ pub struct DecoderConfig {
     pub n_vocab: usize,
     /// Longest sequence.
     pub n_ctx: usize,
-    /// Added to the mean square before its root (RMSNorm; Zhang and Sennrich 2019).
+    /// Added to the mean square before its root (`RMSNorm`; Zhang and Sennrich 2019).
     pub rms_eps: f64,
     /// Base of the rotary position embedding (Su et al. 2021).
     pub rope_theta: f64,

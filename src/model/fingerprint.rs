@@ -1,5 +1,7 @@
 //! What identifies a loaded model.
 
+use std::fmt::Write;
+
 use candor_schema::{FormatVersion, ModelFingerprint};
 use sha2::{Digest, Sha256};
 
@@ -45,8 +47,15 @@ pub(crate) fn key(fingerprint: &ModelFingerprint) -> String {
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+            text
+        })
 }

@@ -1,12 +1,12 @@
 //! The step: batches, caches, interleaving, snapshots, early exit and edits.
 
 use candor_model::{
-    Ablate, Edit, Error, Hooks, LogitRows, Model, Patch, Sampler, Sampling, Sequence, Steer,
-    StepItem,
+    Ablate, Edit, Error, Hooks, LogitRows, Model, Patch, Recorder, Sampler, Sampling, Sequence,
+    Steer, StepItem,
 };
 use candor_schema::{HookPoint, Site};
 
-use crate::{Recorder, model, relative_l2, run};
+use crate::{model, relative_l2, rows, run};
 
 /// Products of other shapes add in another order; nothing else may differ.
 const TOLERANCE: f64 = 1e-5;
@@ -49,7 +49,10 @@ fn a_prompt_in_a_mixed_batch_is_the_prompt_alone() {
         let (alone, alone_logits) = run(model, &[prompt], LogitRows::Last);
         for layer in 0..model.config().n_layers {
             let point = HookPoint::resid_post(layer);
-            worst = worst.max(relative_l2(batch.get(point, item), alone.get(point, 0)));
+            worst = worst.max(relative_l2(
+                rows(&batch, point, item),
+                rows(&alone, point, 0),
+            ));
         }
         worst = worst.max(relative_l2(&logits[item][0], &alone_logits[0][0]));
     }
@@ -131,7 +134,7 @@ fn stopping_early_gives_the_same_vectors() {
     let tokens = tokens(model);
     let (full, _) = run(model, &[&tokens[0]], LogitRows::None);
     let point = HookPoint::resid_post(7);
-    let mut recorder = Recorder::new(vec![point], 1);
+    let mut recorder = Recorder::new(&[point], vec![0; 1]);
     let mut sequence = Sequence::new();
     let item = StepItem {
         sequence: &mut sequence,
@@ -141,7 +144,7 @@ fn stopping_early_gives_the_same_vectors() {
     model
         .step(&mut [item], 8, &mut Hooks::none().observe(&mut recorder))
         .unwrap();
-    assert_eq!(recorder.get(point, 0), full.get(point, 0));
+    assert_eq!(rows(&recorder, point, 0), rows(&full, point, 0));
 
     // What was computed to layer 8 cannot go on to layer 30, and logits need every layer.
     let item = StepItem {
@@ -204,7 +207,7 @@ fn edits_change_their_item_only() {
         .map(|i| if i % 7 == 0 { 1.0 } else { -0.2 })
         .collect();
 
-    let mut none = vec![Sequence::new(), Sequence::new()];
+    let mut none = [Sequence::new(), Sequence::new()];
     let mut items: Vec<StepItem<'_>> = none
         .iter_mut()
         .map(|sequence| StepItem {
@@ -251,7 +254,7 @@ fn edits_change_their_item_only() {
         Site::ResidPost,
     ] {
         let point = HookPoint::new(10, site);
-        let mut recorder = Recorder::new(vec![point], 2);
+        let mut recorder = Recorder::new(&[point], vec![0; 2]);
         let mut sequences = [Sequence::new(), Sequence::new()];
         let mut items: Vec<StepItem<'_>> = sequences
             .iter_mut()
@@ -265,8 +268,7 @@ fn edits_change_their_item_only() {
             .step(&mut items, 30, &mut Hooks::none().observe(&mut recorder))
             .unwrap();
         let width = model.hook_width(point).unwrap();
-        let vectors = recorder
-            .get(point, 1)
+        let vectors = rows(&recorder, point, 1)
             .chunks_exact(width)
             .map(<[f32]>::to_vec)
             .enumerate()
@@ -300,7 +302,7 @@ fn the_stream_is_the_sum_of_its_parts() {
         Site::ResidPost,
     ];
     let points: Vec<HookPoint> = sites.iter().map(|&site| HookPoint::new(3, site)).collect();
-    let mut recorder = Recorder::new(points, 1);
+    let mut recorder = Recorder::new(&points, vec![0]);
     let item = StepItem {
         sequence: &mut Sequence::new(),
         tokens: &tokens[0],
@@ -309,7 +311,7 @@ fn the_stream_is_the_sum_of_its_parts() {
     model
         .step(&mut [item], 4, &mut Hooks::none().observe(&mut recorder))
         .unwrap();
-    let at = |site| recorder.get(HookPoint::new(3, site), 0);
+    let at = |site| rows(&recorder, HookPoint::new(3, site), 0);
     let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();
     assert_eq!(
         sum(at(Site::ResidPre), at(Site::AttnOut)),
@@ -358,7 +360,7 @@ fn a_failed_step_leaves_the_sequence_as_it_was() {
         }
     ));
     assert!(matches!(
-        try_step(&[1; 8_192]),
+        try_step(&vec![1; 8_192]),
         Error::ContextLength {
             n_tokens: 8_193,
             n_ctx: 8_192

@@ -3,6 +3,13 @@
 //! Runs where `CANDOR_MODEL_DIR` names a folder with the model; otherwise each test prints why it
 //! is skipped. `CANDOR_REQUIRE_MODEL=1` turns a skip into a failure.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests, which print what they measured and why they are skipped"
+)]
+
 mod engine;
 mod reference;
 mod text;
@@ -10,7 +17,7 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use candor_model::{Hooks, LogitRows, Logits, Model, Observer, RowMap, Sequence, StepItem};
+use candor_model::{Hooks, LogitRows, Logits, Model, Recorder, Sequence, StepItem};
 use candor_schema::HookPoint;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -42,61 +49,17 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Keeps every vector that passes some hook points: per point and item, rows in order.
-struct Recorder {
-    points: Vec<HookPoint>,
-    /// `[point][item]`, each row-major `[position, width]`.
-    values: Vec<Vec<Vec<f32>>>,
-}
-
-impl Recorder {
-    fn new(points: Vec<HookPoint>, n_items: usize) -> Self {
-        let values = vec![vec![Vec::new(); n_items]; points.len()];
-        Self { points, values }
-    }
-
-    fn get(&self, point: HookPoint, item: usize) -> &[f32] {
-        let index = self
-            .points
-            .iter()
-            .position(|&other| other == point)
-            .unwrap();
-        &self.values[index][item]
-    }
-}
-
-impl Observer for Recorder {
-    fn points(&self) -> &[HookPoint] {
-        &self.points
-    }
-
-    fn observe(
-        &mut self,
-        point: HookPoint,
-        rows: &RowMap,
-        values: &[f32],
-    ) -> candor_model::Result<()> {
-        let index = self
-            .points
-            .iter()
-            .position(|&other| other == point)
-            .unwrap();
-        let width = values.len() / rows.n_rows();
-        for item in 0..rows.n_items() {
-            let range = rows.item_rows(item);
-            self.values[index][item].extend(&values[range.start * width..range.end * width]);
-        }
-        Ok(())
-    }
+/// What a recorder kept of one item at one point, row-major `[position, width]`.
+fn rows(recorder: &Recorder, point: HookPoint, item: usize) -> &[f32] {
+    let index = recorder.hook_points().binary_search(&point).unwrap();
+    &recorder.item(item)[index]
 }
 
 /// Runs whole prompts in one step and records every `resid_post`.
 fn run(model: &Model, prompts: &[&[u32]], logits: LogitRows) -> (Recorder, Vec<Logits>) {
     let n_layers = model.config().n_layers;
-    let mut recorder = Recorder::new(
-        (0..n_layers).map(HookPoint::resid_post).collect(),
-        prompts.len(),
-    );
+    let points: Vec<HookPoint> = (0..n_layers).map(HookPoint::resid_post).collect();
+    let mut recorder = Recorder::new(&points, vec![0; prompts.len()]);
     let mut sequences: Vec<Sequence> = prompts.iter().map(|_| Sequence::new()).collect();
     let mut items: Vec<StepItem<'_>> = sequences
         .iter_mut()

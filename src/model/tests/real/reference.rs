@@ -1,11 +1,11 @@
 //! Residual streams and logits against transformers and candle-transformers on the same weights.
 
 use candle_core::{Device, Tensor};
-use candor_model::{Hooks, LogitRows, Sequence, StepItem};
+use candor_model::{Hooks, LogitRows, Recorder, Sequence, StepItem};
 use candor_schema::{HookPoint, Site};
 use safetensors::SafeTensors;
 
-use crate::{FILE, Recorder, fixture, model, model_path, relative_l2, run};
+use crate::{FILE, fixture, model, model_path, relative_l2, rows, run};
 
 /// Two f32 implementations that add in another order differ by a few 1e-6 here (the fixture's
 /// README has the figure against f64); 1e-4 leaves room for other CPUs and catches any mistake.
@@ -42,7 +42,7 @@ fn every_layer_and_the_logits_agree_with_transformers() {
                 .iter()
                 .flat_map(|&layer| inner.map(|site| HookPoint::new(layer, site))),
         );
-        let mut recorder = Recorder::new(points, 1);
+        let mut recorder = Recorder::new(&points, vec![0]);
         let mut sequence = Sequence::new();
         let item = StepItem {
             sequence: &mut sequence,
@@ -61,7 +61,7 @@ fn every_layer_and_the_logits_agree_with_transformers() {
         let mut expected = expected.chunks_exact(d_model);
         for &position in &positions {
             for layer in 0..n_layers {
-                let found = &recorder.get(HookPoint::resid_post(layer), 0)
+                let found = &rows(&recorder, HookPoint::resid_post(layer), 0)
                     [position * d_model..(position + 1) * d_model];
                 let difference = relative_l2(found, expected.next().unwrap());
                 assert!(
@@ -74,7 +74,7 @@ fn every_layer_and_the_logits_agree_with_transformers() {
         assert!(expected.next().is_none());
         for layer in [0, 14, 29] {
             for site in inner {
-                let found = recorder.get(HookPoint::new(layer, site), 0);
+                let found = rows(&recorder, HookPoint::new(layer, site), 0);
                 let expected = floats(&tensors, &format!("{name}.{}.{layer}", site.stem()));
                 let difference = relative_l2(&found[found.len() - d_model..], &expected);
                 assert!(
