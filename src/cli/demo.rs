@@ -38,7 +38,7 @@ pub(crate) fn recipe() -> Recipe {
         kind: "logistic".into(),
         pooling: "mean".into(),
         lambda: 10.0,
-        rows: RowsArg::Token,
+        rows: RowsArg::Reply,
         seed: 0,
     }
 }
