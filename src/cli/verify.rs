@@ -45,7 +45,7 @@ struct Comparison {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let dataset = candor_dataset::read(&args.dataset)?;
     let detector = open_detector(&args.model, &args.probes)?;
-    let comparisons = compare(&detector, &dataset, args.dialogues)?;
+    let (n_dialogues, comparisons) = compare(&detector, &dataset, args.dialogues)?;
     let worst = comparisons
         .iter()
         .map(|comparison| comparison.difference)
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .map(|comparison| (comparison.way.clone(), comparison.difference.into()))
             .collect();
         output::line(
-            serde_json::json!({"ways": ways, "largest": worst, "tolerance": args.tolerance}),
+            serde_json::json!({"ways": ways, "largest": worst, "n_dialogues": n_dialogues, "tolerance": args.tolerance}),
         );
     } else {
         for comparison in &comparisons {
@@ -88,7 +88,7 @@ fn compare(
     detector: &Detector,
     dataset: &Dataset,
     n_dialogues: usize,
-) -> anyhow::Result<Vec<Comparison>> {
+) -> anyhow::Result<(usize, Vec<Comparison>)> {
     let dialogues: Vec<&Dialogue> = dataset.dialogues.iter().collect();
     let chosen = candor_dataset::subset(&dialogues, n_dialogues);
     let dialogues: Vec<Dialogue> = chosen.into_iter().cloned().collect();
@@ -157,7 +157,7 @@ fn compare(
     });
     comparisons.push(against(&expected, "POST /score".into(), results)?);
     bar.finish_and_clear();
-    Ok(comparisons)
+    Ok((dialogues.len(), comparisons))
 }
 
 fn on(flag: bool) -> &'static str {

@@ -1,0 +1,29 @@
+//! Offline, HTTP and token-by-token scores agree, and the check can fail.
+
+use crate::{expect_error, expect_ok, model, shared};
+
+#[test]
+fn every_way_of_scoring_agrees_in_f32() {
+    let Some(model) = model() else { return };
+    let shared = shared(&model);
+    let (model, probe) = (model.display().to_string(), shared.path("probes/tiny"));
+    let args = [
+        "verify",
+        "datasets/written-pairs",
+        "--model",
+        &model,
+        "--probe",
+        &probe,
+    ];
+    let report = expect_ok(&[args.as_slice(), &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["n_dialogues"].as_u64().unwrap() >= 32);
+    assert_eq!(report["ways"].as_object().unwrap().len(), 15);
+    let largest = report["largest"].as_f64().unwrap();
+    assert!(largest <= 1e-3, "{report}");
+    expect_error(
+        &[args.as_slice(), &["--dialogues", "2", "--tolerance", "-1"]].concat(),
+        5,
+        &["differ", "hint:"],
+    );
+}
