@@ -11,7 +11,8 @@ if ! command -v chromium >/dev/null; then
 fi
 report=${1:-}
 if [ -z "$report" ]; then
-  CANDOR_REPORT_OUT=$out cargo run --locked --quiet --workspace --example render
+  cargo build --locked --quiet --workspace --examples
+  CANDOR_REPORT_OUT=$out "${CARGO_TARGET_DIR:-target}/debug/examples/render"
   report=$out/report.html
 fi
 exec bash tests/python.sh tests/browser/test_report.py "$report" --screenshots "$out/screenshots"

@@ -21,7 +21,7 @@ cargo build --locked --workspace --all-targets --quiet
 step 'default model'
 export CANDOR_MODEL_DIR=${CANDOR_MODEL_DIR:-$PWD/target/models}
 export CANDOR_REQUIRE_MODEL=1
-CANDOR_MODEL='' cargo run --locked --quiet --workspace --bin candor -- model pull smollm2-135m-instruct
+"${CARGO_TARGET_DIR:-target}/debug/candor" model pull smollm2-135m-instruct
 
 step 'tests'
 cargo nextest run --locked --workspace --no-fail-fast --status-level slow --final-status-level fail

@@ -1,6 +1,6 @@
 //! Offline, HTTP and token-by-token scores agree, and the check can fail.
 
-use crate::{expect_error, expect_ok, model, shared};
+use crate::{expect_error, expect_ok, model, shared, tiny_dataset};
 
 #[test]
 fn every_way_of_scoring_agrees_in_f32() {
