@@ -360,7 +360,7 @@ fn finish(args: &Args, evaluation: &Evaluation, report: &Path, probe_dir: &Path,
         .and_then(|point| point.false_alarms_honest)
         .and_then(|p| p.rate());
     output::line(format!(
-        "\nWhat this shows: {}. A 135M model rarely lies on its own account; here it reads lies that people wrote, \
+        "\nWhat this shows: {}. A 135M model rarely lies on its own account; here it reads lies that were written for the data set, \
          so this shows that the loop works, not that the model's own intent can be read{}.",
         candor_report::verdict(evaluation).trim_end_matches('.'),
         match (text, honest) {

@@ -412,7 +412,7 @@ fn caveats(data: &Data<'_>, split: Split, detectors: &[candor_schema::DetectorRo
         .count();
     if written > 0 {
         caveats.push(format!(
-            "{written} of {} honest and deceptive replies were written by people and read by the model, not chosen by it: \
+            "{written} of {} honest and deceptive replies were written for the data set and read by the model, not chosen by it: \
              this measures how the model reads a lie, not whether it is about to tell one.",
             data.split.len()
         ));

@@ -85,6 +85,19 @@ fn code(error: &anyhow::Error) -> u8 {
                 _ => 1,
             };
         }
+        if let Some(error) = cause.downcast_ref::<candor_activations::Error>() {
+            return match error {
+                candor_activations::Error::PlanMismatch { .. } => 4,
+                candor_activations::Error::DiskFull { .. }
+                | candor_activations::Error::NotWritable { .. }
+                | candor_activations::Error::FolderInUse { .. }
+                | candor_activations::Error::Io { .. } => 1,
+                _ => 3,
+            };
+        }
+        if cause.is::<candor_server::Error>() {
+            return 2;
+        }
         if cause.is::<candor_dataset::Error>()
             || cause.is::<candor_model::Error>()
             || cause.is::<candor_probe::Error>()
@@ -109,6 +122,12 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some(error.hint().to_owned());
     }
     if let Some(error) = cause.downcast_ref::<candor_dataset::Error>() {
+        return Some(error.hint().to_string());
+    }
+    if let Some(error) = cause.downcast_ref::<candor_server::Error>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<candor_report::Error>() {
         return Some(error.hint().to_string());
     }
     if let Some(error) = cause.downcast_ref::<candor_activations::Error>() {

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export CANDOR_MODEL_DIR=${CANDOR_MODEL_DIR:-$PWD/target/models}
 cargo run --release --locked --quiet -- model pull smollm2-135m-instruct
-cargo bench --locked --quiet -p candor-model --bench speed
+cargo bench --locked --quiet --workspace --bench speed
 python=.venv-bench/bin/python
 if [ ! -x "$python" ]; then
   python3 -m venv .venv-bench

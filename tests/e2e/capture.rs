@@ -67,7 +67,7 @@ fn another_plan_in_the_same_folder_is_refused() {
     let other = [
         "capture", &data, "--out", &out, "--model", &model, "--layers", "6",
     ];
-    let stderr = expect_error(&other, 1, &["hint:"]);
+    let stderr = expect_error(&other, 4, &["hint:"]);
     assert!(stderr.contains("hook_points"), "{stderr}");
     assert_eq!(bytes(Path::new(&out)), before);
 }

@@ -7,14 +7,11 @@ fn every_way_of_scoring_agrees_in_f32() {
     let Some(model) = model() else { return };
     let shared = shared(&model);
     let (model, probe) = (model.display().to_string(), shared.path("probes/tiny"));
-    let args = [
-        "verify",
-        "datasets/written-pairs",
-        "--model",
-        &model,
-        "--probe",
-        &probe,
-    ];
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("d.jsonl");
+    tiny_dataset(&data, 16);
+    let data = data.display().to_string();
+    let args = ["verify", &data, "--model", &model, "--probe", &probe];
     let report = expect_ok(&[args.as_slice(), &["--json"]].concat());
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert!(report["n_dialogues"].as_u64().unwrap() >= 32);
@@ -22,7 +19,7 @@ fn every_way_of_scoring_agrees_in_f32() {
     let largest = report["largest"].as_f64().unwrap();
     assert!(largest <= 1e-3, "{report}");
     expect_error(
-        &[args.as_slice(), &["--dialogues", "2", "--tolerance", "-1"]].concat(),
+        &[args.as_slice(), &["--dialogues", "2", "--tolerance=-1"]].concat(),
         5,
         &["differ", "hint:"],
     );

@@ -1,6 +1,6 @@
 //! Tokens per second of prefill and decode, beside candle-transformers on the same file, in one run.
 //!
-//! `cargo bench -p candor-model --bench speed`, with `CANDOR_MODEL_DIR` set. Prints times and ratios, asserts
+//! `cargo bench --workspace --bench speed`, with `CANDOR_MODEL_DIR` set. Prints times and ratios, asserts
 //! nothing. candle-transformers runs the quantised weights, candor the dense f32 reference; both see the same
 //! tokens, and the median of three runs counts. `tests/bench/transformers_speed.py` prints the same for transformers.
 

@@ -153,7 +153,7 @@ fn certified(out: &mut String, config: &BundleConfig) -> std::fmt::Result {
     match &config.threshold {
         Some(threshold) => writeln!(
             out,
-            "Flags at a logit of {:.4} or more. With confidence {}, at most {} of ordinary replies are flagged, as long as they are like the {} control scenarios of `{}` that the threshold was chosen on. On other traffic, run `candor calibrate` first.\n",
+            "Flags at a logit of {:.4} or more. With confidence {}, at most {} of ordinary replies are flagged, as long as they are like the {} control scenarios of `{}` that the threshold was chosen on. On other traffic its promise does not hold: certify a threshold on that traffic's own ordinary replies with `candor train --controls` first.\n",
             threshold.logit,
             percent(1.0 - threshold.delta),
             percent(threshold.fpr_budget),
@@ -162,7 +162,7 @@ fn certified(out: &mut String, config: &BundleConfig) -> std::fmt::Result {
         ),
         None => writeln!(
             out,
-            "None is certified: without `candor calibrate` it does not flag.\n"
+            "None is certified: it never flags. `candor train --controls` certifies one on ordinary replies.\n"
         ),
     }
 }
