@@ -10,6 +10,7 @@ use crate::hooks::Hooks;
 use crate::rope::Rope;
 use crate::row_map::RowMap;
 use crate::sequence::Sequence;
+use crate::weights::WeightSource as _;
 
 /// Weights as dense f32 (`--compute f32`, the exact reference), and the pass over them.
 #[derive(Debug)]
@@ -45,14 +46,21 @@ impl Decoder {
             d_head,
             ..
         } = config;
-        let embeddings = gguf.dequantize("token_embd.weight", &[n_vocab, d_model])?;
+        let dense = |name: &str, shape: &[usize]| -> Result<Tensor> {
+            Ok(Tensor::from_vec(
+                gguf.dense(name, shape)?,
+                shape,
+                &Device::Cpu,
+            )?)
+        };
+        let embeddings = dense("token_embd.weight", &[n_vocab, d_model])?;
         let unembed = if config.tied_embeddings {
             embeddings.clone()
         } else {
-            gguf.dequantize("output.weight", &[n_vocab, d_model])?
+            dense("output.weight", &[n_vocab, d_model])?
         };
         let heads = |name: &str, n: usize| -> Result<Tensor> {
-            let weight = gguf.dequantize(name, &[n * d_head, d_model])?;
+            let weight = dense(name, &[n * d_head, d_model])?;
             if config.interleaved_rope_weights {
                 half_split(&weight, n, d_head)
             } else {
@@ -64,21 +72,20 @@ impl Decoder {
                 let name = |stem: &str| format!("blk.{layer}.{stem}.weight");
                 let q = heads(&name("attn_q"), n_heads)?;
                 let k = heads(&name("attn_k"), n_kv_heads)?;
-                let v = gguf.dequantize(&name("attn_v"), &[n_kv_heads * d_head, d_model])?;
-                let gate = gguf.dequantize(&name("ffn_gate"), &[d_mlp, d_model])?;
-                let up = gguf.dequantize(&name("ffn_up"), &[d_mlp, d_model])?;
+                let v = dense(&name("attn_v"), &[n_kv_heads * d_head, d_model])?;
+                let gate = dense(&name("ffn_gate"), &[d_mlp, d_model])?;
+                let up = dense(&name("ffn_up"), &[d_mlp, d_model])?;
                 Ok(Block {
-                    attn_norm: gguf.dequantize(&name("attn_norm"), &[d_model])?,
+                    attn_norm: dense(&name("attn_norm"), &[d_model])?,
                     qkv: Tensor::cat(&[q, k, v], 0)?,
-                    attn_out: gguf
-                        .dequantize(&name("attn_output"), &[d_model, n_heads * d_head])?,
-                    mlp_norm: gguf.dequantize(&name("ffn_norm"), &[d_model])?,
+                    attn_out: dense(&name("attn_output"), &[d_model, n_heads * d_head])?,
+                    mlp_norm: dense(&name("ffn_norm"), &[d_model])?,
                     gate_up: Tensor::cat(&[gate, up], 0)?,
-                    mlp_out: gguf.dequantize(&name("ffn_down"), &[d_model, d_mlp])?,
+                    mlp_out: dense(&name("ffn_down"), &[d_model, d_mlp])?,
                 })
             })
             .collect::<Result<_>>()?;
-        let final_norm = gguf.dequantize("output_norm.weight", &[d_model])?;
+        let final_norm = dense("output_norm.weight", &[d_model])?;
         Ok(Self {
             rope: Rope::new(&config),
             config,

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::quantized::GgmlDType;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
+use crate::weights::{RawTensor, WeightSource};
 
 /// Largest number of dimensions of a tensor in GGML.
 const MAX_DIMS: u32 = 4;
@@ -150,34 +150,6 @@ impl Gguf {
         Ok(&self.info(name)?.shape)
     }
 
-    /// Reads one tensor as dense f32, `shape`.
-    pub(crate) fn dequantize(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let info = self.info(name)?;
-        if info.shape != shape {
-            return Err(Error::TensorShape {
-                tensor: name.to_owned(),
-                found: info.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
-        let dtype = info.dtype.ok_or_else(|| Error::TensorType {
-            tensor: name.to_owned(),
-            type_id: info.type_id,
-        })?;
-        let bytes = &self.map[info.start..info.start + info.n_bytes];
-        let storage = QStorage::from_data(bytes.into(), &Device::Cpu, dtype)?;
-        let dense = QTensor::new(storage, shape.to_vec())?.dequantize(&Device::Cpu)?;
-        let finite = crate::tensor::with_f32_slice(&dense, |values| {
-            Ok(values.iter().all(|value| value.is_finite()))
-        })?;
-        if !finite {
-            return Err(Error::NonFiniteWeight {
-                tensor: name.to_owned(),
-            });
-        }
-        Ok(dense)
-    }
-
     /// The type that holds most of the matrices' weights, for example `Q4_1`.
     pub(crate) fn main_type(&self) -> String {
         let mut weights: BTreeMap<u32, usize> = BTreeMap::new();
@@ -204,6 +176,34 @@ impl Gguf {
     fn info(&self, name: &str) -> Result<&TensorInfo> {
         self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
             tensor: name.to_owned(),
+        })
+    }
+}
+
+impl WeightSource for Gguf {
+    fn has(&self, name: &str) -> bool {
+        self.has_tensor(name)
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
+        let info = self.info(name)?;
+        if info.shape != shape {
+            return Err(Error::TensorShape {
+                tensor: name.to_owned(),
+                found: info.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        let dtype = info.dtype.ok_or_else(|| Error::TensorType {
+            tensor: name.to_owned(),
+            type_id: info.type_id,
+        })?;
+        Ok(RawTensor {
+            name: name.to_owned(),
+            dtype,
+            width: shape[shape.len() - 1],
+            bytes: self.map[info.start..info.start + info.n_bytes].into(),
+            offset: 0.0,
         })
     }
 }

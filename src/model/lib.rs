@@ -23,6 +23,7 @@ mod config;
 mod gguf;
 mod tensor;
 mod threads;
+mod weights;
 
 mod chat_template;
 mod dialogue_tokens;
@@ -43,7 +44,7 @@ mod model;
 
 pub use arch::architecture_names;
 pub use chat_template::{ChatTemplate, Content, Rendered};
-pub use config::DecoderConfig;
+pub use config::{Activation, DecoderConfig, Experts, Norms, QkNorm, RopeConfig, RopeScaling};
 pub use dialogue_tokens::{DialogueTokens, TokenPlace};
 pub use edit::{Ablate, EDITS, Edit, Patch, Steer};
 pub use error::{Error, Result};

@@ -18,7 +18,8 @@ impl Rope {
         let half = config.d_head / 2;
         let frequency = |i: usize| {
             1.0 / config
-                .rope_theta
+                .rope
+                .theta
                 .powf((2 * i) as f64 / config.d_head as f64)
         };
         // In f32, as the model was trained: rounding these changes long-range angles.

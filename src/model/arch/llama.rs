@@ -4,7 +4,7 @@
 //! `SwiGLU` MLP. llama.cpp's converter stores query and key rows interleaved for its rotation.
 
 use crate::arch::Architecture;
-use crate::config::DecoderConfig;
+use crate::config::{Activation, DecoderConfig, Norms, RopeConfig, RopeScaling};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
 
@@ -85,9 +85,10 @@ impl Architecture for Llama {
                 what: format!("rms epsilon {rms_eps}, rope base {rope_theta}"),
             });
         }
+        let n_layers = gguf.count("llama.block_count", MAX_LAYERS)?;
         Ok(DecoderConfig {
             architecture: self.name().to_owned(),
-            n_layers: gguf.count("llama.block_count", MAX_LAYERS)?,
+            n_layers,
             d_model,
             n_heads,
             n_kv_heads,
@@ -96,9 +97,24 @@ impl Architecture for Llama {
             n_vocab,
             n_ctx: gguf.count("llama.context_length", MAX_CONTEXT)?,
             rms_eps,
-            rope_theta,
-            interleaved_rope_weights: true,
+            rope: RopeConfig {
+                theta: rope_theta,
+                n_rotated: d_head,
+                scaling: RopeScaling::None,
+            },
+            local_rope: None,
+            windows: vec![None; n_layers],
+            attn_scale: 1.0 / (d_head as f64).sqrt(),
+            attn_softcap: None,
+            logit_softcap: None,
+            embedding_scale: 1.0,
+            activation: Activation::Silu,
+            qkv_bias: false,
+            qk_norm: None,
+            norms: Norms::Pre,
+            experts: None,
             tied_embeddings: !gguf.has_tensor("output.weight"),
+            interleaved_rope_weights: true,
         })
     }
 }

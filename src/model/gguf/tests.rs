@@ -13,6 +13,7 @@ use memmap2::MmapMut;
 
 use super::{Gguf, parse};
 use crate::error::{Error, Result};
+use crate::weights::WeightSource as _;
 
 /// Reads a file that only exists in memory, by the same path as one on disk.
 fn read(bytes: &[u8]) -> Result<Gguf> {
@@ -39,7 +40,5 @@ fn refused(bytes: &[u8]) -> Error {
 
 /// Every weight of a tensor, row-major.
 fn weights(gguf: &Gguf, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let dense = gguf.dequantize(name, shape)?;
-    assert_eq!(dense.dims(), shape);
-    crate::tensor::with_f32_slice(&dense, |values| Ok(values.to_vec()))
+    gguf.dense(name, shape)
 }

@@ -39,7 +39,7 @@ fn sizes_and_constants() {
         (config.n_heads, config.n_kv_heads, config.d_head),
         (4, 2, 2)
     );
-    assert_eq!((config.rms_eps, config.rope_theta), (0.5, 5000.0));
+    assert_eq!((config.rms_eps, config.rope.theta), (0.5, 5000.0));
     assert!(config.tied_embeddings && config.interleaved_rope_weights);
 }
 
@@ -51,7 +51,7 @@ fn defaults() {
         .tensor("output.weight", &[4, 8], F32, &f32s(&[0.0; 32]));
     let config = config(&read(&writer.bytes()).unwrap()).unwrap();
     assert_eq!(config.n_kv_heads, 4);
-    assert!((config.rope_theta - 10_000.0).abs() < f64::EPSILON);
+    assert!((config.rope.theta - 10_000.0).abs() < f64::EPSILON);
     assert!(!config.tied_embeddings);
 }
 

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::writer::tiny;
 use super::{architecture, read, tokenizer};
+use crate::weights::WeightSource as _;
 
 const N_FILES: usize = 20_000;
 
@@ -15,7 +16,7 @@ fn exercise(bytes: &[u8]) -> bool {
     };
     let _ = (gguf.main_type(), gguf.types());
     for (name, info) in &gguf.tensors {
-        let _ = gguf.dequantize(name, &info.shape);
+        let _ = gguf.dense(name, &info.shape);
     }
     if let Ok(config) = crate::arch::config(&gguf) {
         let tokenizer = crate::tokenizer::Tokenizer::from_gguf(&gguf, config.n_vocab);

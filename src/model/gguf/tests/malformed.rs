@@ -6,6 +6,7 @@ use super::writer::{
 use super::{read, refused, weights};
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::weights::WeightSource as _;
 
 /// Checks that a file is refused as malformed, for the reason that `part` is of.
 #[track_caller]
@@ -245,7 +246,7 @@ fn unknown_tensor_type_is_refused_when_used() {
     writer.tensors[0].type_id = 99;
     let gguf = read(&writer.bytes()).unwrap();
     assert!(weights(&gguf, "f16", &[4]).is_ok());
-    let error = gguf.dequantize("f32", &[2, 3]).unwrap_err();
+    let error = gguf.dense("f32", &[2, 3]).unwrap_err();
     assert!(
         matches!(error, Error::TensorType { type_id: 99, .. }),
         "{error:?}"
@@ -271,7 +272,7 @@ fn weights_that_are_not_finite() {
             .tensor("b", &[32], Q8_0, &q8_0(value, [1; 32]));
         let gguf = read(&writer.bytes()).unwrap();
         for (name, n) in [("a", 2), ("b", 32)] {
-            let error = gguf.dequantize(name, &[n]).unwrap_err();
+            let error = gguf.dense(name, &[n]).unwrap_err();
             assert!(
                 matches!(error, Error::NonFiniteWeight { ref tensor } if tensor == name),
                 "{error:?}"

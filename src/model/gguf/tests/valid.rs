@@ -5,6 +5,7 @@ use super::writer::{ARRAY, F32_VALUE, Writer, array, f32s, tiny};
 use super::{read, weights};
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::weights::WeightSource as _;
 
 #[test]
 fn metadata_of_every_type() {
@@ -49,11 +50,11 @@ fn tensors_of_every_tested_type() {
     assert_eq!(gguf.types()["Q4_1"], (1, 20));
     assert_eq!(gguf.types()["Q8_0"], (1, 34));
     assert!(matches!(
-        gguf.dequantize("f32", &[3, 2]),
+        gguf.dense("f32", &[3, 2]),
         Err(Error::TensorShape { found, .. }) if found == [2, 3]
     ));
     assert!(matches!(
-        gguf.dequantize("f64", &[1]),
+        gguf.dense("f64", &[1]),
         Err(Error::MissingTensor { tensor }) if tensor == "f64"
     ));
 }

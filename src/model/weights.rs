@@ -1,0 +1,74 @@
+//! Where weights come from: one interface over GGUF files and safetensors folders.
+//!
+//! Names are GGUF's (`blk.0.attn_q.weight`); a source translates them. Stacked tensors of a file
+//! are handed out as their parts: `blk.0.attn_q.weight` out of `blk.0.attn_qkv.weight`, and expert
+//! 3's `blk.0.ffn_gate.3.weight` out of `blk.0.ffn_gate_exps.weight`.
+
+use std::borrow::Cow;
+
+use candle_core::Device;
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+
+use crate::error::{Error, Result};
+
+/// An open file or folder of weights.
+pub(crate) trait WeightSource: Sync {
+    /// Whether the tensor is there.
+    fn has(&self, name: &str) -> bool;
+
+    /// The tensor, whose shape must be `shape`, slowest dimension first.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>>;
+
+    /// A tensor of any type as dense f32, `shape`.
+    fn dense(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.tensor(name, shape)?.dequantize()
+    }
+}
+
+/// A tensor as it lies in the file: rows of blocks, each row whole.
+#[derive(Debug, Clone)]
+pub(crate) struct RawTensor<'a> {
+    pub(crate) name: String,
+    pub(crate) dtype: GgmlDType,
+    /// Entries of the fastest dimension; a multiple of the type's block.
+    pub(crate) width: usize,
+    /// `n_rows` rows, each of the same number of bytes.
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// Added to every value (Gemma's norms in safetensors are stored less 1).
+    pub(crate) offset: f32,
+}
+
+impl RawTensor<'_> {
+    /// Bytes of one row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.width / self.dtype.block_size() * self.dtype.type_size()
+    }
+
+    /// Number of rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.bytes.len() / self.row_bytes()
+    }
+
+    /// Dense values of some rows, `[rows, width]`, each checked to be finite.
+    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> Result<Vec<f32>> {
+        let bytes = &self.bytes[rows.start * self.row_bytes()..rows.end * self.row_bytes()];
+        let storage = QStorage::from_data(bytes.into(), &Device::Cpu, self.dtype)?;
+        let dense = QTensor::new(storage, (rows.len(), self.width))?.dequantize(&Device::Cpu)?;
+        let mut values = crate::tensor::with_f32_slice(&dense, |values| Ok(values.to_vec()))?;
+        if self.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += self.offset);
+        }
+        if values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(Error::NonFiniteWeight {
+                tensor: self.name.clone(),
+            })
+        }
+    }
+
+    /// Every value.
+    pub(crate) fn dequantize(&self) -> Result<Vec<f32>> {
+        self.rows(0..self.n_rows())
+    }
+}
