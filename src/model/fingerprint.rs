@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::chat_template::ChatTemplate;
 use crate::config::DecoderConfig;
+use crate::decoder::Compute;
 use crate::gguf::{Gguf, Value};
 use crate::tokenizer::Tokenizer;
 
@@ -15,6 +16,7 @@ pub(crate) fn of(
     config: &DecoderConfig,
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
+    compute: Compute,
 ) -> ModelFingerprint {
     let base = ["general.basename", "general.name"]
         .into_iter()
@@ -35,7 +37,7 @@ pub(crate) fn of(
         tokenizer_sha256: tokenizer.sha256().to_owned(),
         template_sha256: sha256_hex(template.map_or("", ChatTemplate::source).as_bytes()),
         adapters: Vec::new(),
-        compute: "f32".into(),
+        compute: compute.to_string(),
     }
 }
 
