@@ -7,11 +7,13 @@ mod pipeline;
 mod pre;
 mod sentence_piece;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+pub(crate) use folder::{read_json, read_text};
+
 use added::{AddedTokens, Controls, Found};
 use pipeline::Pipeline;
 use sentence_piece::{SPACE, SentencePiece};
