@@ -52,7 +52,7 @@ pub use hooks::{Hooks, Observer};
 pub use model::{LogitRows, Logits, Model, StepItem, WeightType};
 pub use recorder::Recorder;
 pub use row_map::{Row, RowMap};
-pub use sampler::{Sampler, Sampling, surprise};
+pub use sampler::{History, Sampler, Sampling, surprise};
 pub use sequence::{Sequence, Snapshot};
 pub use threads::n_threads;
 pub use tokenizer::{Token, Tokenizer};
