@@ -16,8 +16,8 @@ use crate::detector::{Detector, LoadedProbe};
 use crate::error::{Error, Result};
 use crate::reading::Scored;
 use crate::running::RunningProbe;
-use stop::StopFilter;
-use token_text::TokenText;
+use stop::{Stop, StopFilter};
+use token_text::{Piece, TokenText};
 
 /// How a reply is written.
 #[derive(Clone, PartialEq)]
@@ -197,9 +197,11 @@ struct Draft {
     text: String,
     /// Bytes of it that were there before the last call.
     n_old: usize,
-    /// Bytes of text, let through or held back, before each token.
+    n_tokens: usize,
+    /// Bytes of text, let through or held back, before each token; not yet there for the tokens of an
+    /// unfinished character.
     starts: Vec<usize>,
-    /// Bytes of text of all tokens.
+    /// Bytes of text, let through or held back.
     n_bytes: usize,
 }
 
@@ -210,6 +212,7 @@ impl Draft {
             filter: StopFilter::new(stop)?,
             text: String::new(),
             n_old: 0,
+            n_tokens: 0,
             starts: Vec::new(),
             n_bytes: 0,
         })
@@ -222,11 +225,9 @@ impl Draft {
         token: u32,
         decode: impl Fn(&[u32]) -> Result<String>,
     ) -> Result<(usize, Option<usize>)> {
-        self.starts.push(self.n_bytes);
+        self.n_tokens += 1;
         let piece = self.token_text.push(token, decode)?;
-        self.n_bytes += piece.len();
-        self.n_old = self.text.len();
-        let stop = self.filter.push(&piece, &mut self.text);
+        let stop = self.take(&piece);
         Ok(self.kept(stop))
     }
 
@@ -236,13 +237,19 @@ impl Draft {
         decode: impl Fn(&[u32]) -> Result<String>,
     ) -> Result<(usize, Option<usize>)> {
         let piece = self.token_text.finish(decode)?;
-        self.n_bytes += piece.len();
-        self.n_old = self.text.len();
-        let mut stop = self.filter.push(&piece, &mut self.text);
+        let mut stop = self.take(&piece);
         if stop.is_none() {
             stop = self.filter.finish(&mut self.text);
         }
         Ok(self.kept(stop))
+    }
+
+    fn take(&mut self, piece: &Piece) -> Option<Stop> {
+        let starts = piece.starts.iter().map(|start| self.n_bytes + start);
+        self.starts.extend(starts);
+        self.n_bytes += piece.text.len();
+        self.n_old = self.text.len();
+        self.filter.push(&piece.text, &mut self.text)
     }
 
     /// Text that the last call let through.
@@ -251,8 +258,8 @@ impl Draft {
     }
 
     /// A token with text on both sides of the cut is kept.
-    fn kept(&self, stop: Option<stop::Stop>) -> (usize, Option<usize>) {
-        let n_kept = stop.map_or(self.starts.len(), |stop| {
+    fn kept(&self, stop: Option<Stop>) -> (usize, Option<usize>) {
+        let n_kept = stop.map_or(self.n_tokens, |stop| {
             self.starts.partition_point(|&start| start < stop.at)
         });
         (n_kept, stop.map(|stop| stop.index))

@@ -23,6 +23,15 @@ pub(super) struct TokenText {
     done: String,
 }
 
+/// Text that is now certain.
+#[derive(Default)]
+pub(super) struct Piece {
+    pub(super) text: String,
+    /// Where each of its tokens begins, in bytes of the text. A token within a character begins where
+    /// the character does.
+    pub(super) starts: Vec<usize>,
+}
+
 impl std::fmt::Debug for TokenText {
     /// Sizes only: texts are user data.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,7 +43,7 @@ impl std::fmt::Debug for TokenText {
 }
 
 impl TokenText {
-    /// Takes the next token and returns the text that is now certain; empty within a character.
+    /// Takes the next token and returns the text that is now certain; none within a character.
     ///
     /// # Errors
     /// What `decode` reports.
@@ -42,12 +51,12 @@ impl TokenText {
         &mut self,
         token: u32,
         decode: impl Fn(&[u32]) -> Result<String>,
-    ) -> Result<String> {
+    ) -> Result<Piece> {
         self.window.push(token);
         let text = decode(&self.window)?;
         let is_open = text.ends_with(char::REPLACEMENT_CHARACTER);
         if is_open && self.window.len() - self.n_done < MAX_OPEN {
-            return Ok(String::new());
+            return Ok(Piece::default());
         }
         self.close(&text, &decode)
     }
@@ -56,31 +65,37 @@ impl TokenText {
     ///
     /// # Errors
     /// What `decode` reports.
-    pub(super) fn finish(&mut self, decode: impl Fn(&[u32]) -> Result<String>) -> Result<String> {
+    pub(super) fn finish(&mut self, decode: impl Fn(&[u32]) -> Result<String>) -> Result<Piece> {
         if self.window.len() == self.n_done {
-            return Ok(String::new());
+            return Ok(Piece::default());
         }
         let text = decode(&self.window)?;
         self.close(&text, &decode)
     }
 
     /// Everything in the window, whose text is `text`, is done.
-    fn close(&mut self, text: &str, decode: &impl Fn(&[u32]) -> Result<String>) -> Result<String> {
-        let n_same = self
-            .done
-            .char_indices()
-            .zip(text.chars())
-            .find(|((_, a), b)| a != b)
-            .map_or(self.done.len().min(text.len()), |((at, _), _)| at);
-        let new = text[n_same..].to_owned();
+    fn close(&mut self, text: &str, decode: &impl Fn(&[u32]) -> Result<String>) -> Result<Piece> {
+        let first = n_shared(&self.done, text);
+        let mut starts = vec![0];
+        for end in self.n_done + 1..self.window.len() {
+            let start = n_shared(&decode(&self.window[..end])?, text).saturating_sub(first);
+            starts.push(start.max(starts[starts.len() - 1]));
+        }
+        let text = text[first..].to_owned();
         // A token without text, such as a control token, is no context for the next one.
-        if !new.is_empty() || self.window.len() > MAX_WINDOW {
+        if !text.is_empty() || self.window.len() > MAX_WINDOW {
             self.window.drain(..self.n_done);
         }
         self.n_done = self.window.len();
         self.done = decode(&self.window)?;
-        Ok(new)
+        Ok(Piece { text, starts })
     }
+}
+
+/// Bytes of the characters with which both texts begin.
+fn n_shared(a: &str, b: &str) -> usize {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
+    same.map(|(a, _)| a.len_utf8()).sum()
 }
 
 #[cfg(test)]
@@ -105,9 +120,9 @@ mod tests {
         let mut text = TokenText::default();
         let mut pieces: Vec<String> = tokens
             .iter()
-            .map(|&token| text.push(token, decode).unwrap())
+            .map(|&token| text.push(token, decode).unwrap().text)
             .collect();
-        pieces.push(text.finish(decode).unwrap());
+        pieces.push(text.finish(decode).unwrap().text);
         pieces
     }
 
@@ -117,6 +132,17 @@ mod tests {
         assert_eq!(pieces(&tokens, bytes), ["a", "", "", "☃", "b", ""]);
         let cut: Vec<u32> = "a☃".bytes().map(u32::from).take(3).collect();
         assert_eq!(pieces(&cut, bytes), ["a", "", "", "\u{fffd}"]);
+    }
+
+    #[test]
+    fn tokens_begin_where_their_characters_do() {
+        let mut text = TokenText::default();
+        let mut starts = Vec::new();
+        // Broken, broken and then whole: the last two tokens are the character.
+        for token in [0xc3, 0xc3, 0xa9] {
+            starts.extend(text.push(token, bytes).unwrap().starts);
+        }
+        assert_eq!(starts, [0, 3, 3]);
     }
 
     #[test]
@@ -137,7 +163,7 @@ mod tests {
             let tokens: Vec<u32> = text.bytes().map(u32::from).collect();
             let shown = pieces(&tokens, bytes);
             prop_assert_eq!(shown.concat(), text);
-            prop_assert!(shown.iter().all(|piece| !piece.contains('\u{fffd}')));
+            prop_assert!(shown.iter().all(|piece| !piece.contains(char::REPLACEMENT_CHARACTER)));
         }
 
         #[test]

@@ -119,7 +119,7 @@ fn a_reply_that_begins_elsewhere_is_read_anew() {
 fn probes_without_a_state_are_computed() {
     let pair = pair();
     let (prompt, response) = (tokens(32, 9), tokens(64, 10));
-    let mut check = |names: &[&str]| check(&pair, &prompt, &response, names);
+    let check = |names: &[&str]| check(&pair, &prompt, &response, names);
     assert_eq!(check(&["alpha"]), 96);
     // `gamma` reads a deeper layer than was run.
     assert_eq!(check(&["gamma"]), 96);
@@ -182,7 +182,7 @@ fn the_least_recently_used_goes_and_the_budget_is_kept() {
     let fresh = detector(&tiny_model());
     let budget = 3 * one + one / 2;
     let pair = (fresh.clone(), fresh.with_prefix_cache(budget));
-    let mut read = |seed: usize| check(&pair, &tokens(40, seed), &tokens(40, 1), &["alpha"]);
+    let read = |seed: usize| check(&pair, &tokens(40, seed), &tokens(40, 1), &["alpha"]);
     for seed in 0..3 {
         assert_eq!(read(seed), 80);
     }
