@@ -60,7 +60,7 @@ pub use json::Json;
 pub use model::{LogitBlock, LogitRow, LogitRows, Logits, Model, Options, StepItem, WeightType};
 pub use recorder::Recorder;
 pub use row_map::{Row, RowMap};
-pub use sampler::{Sampler, Sampling, surprise};
+pub use sampler::{History, Sampler, Sampling, surprise};
 pub use sequence::{Sequence, Snapshot};
 pub use threads::n_threads;
 pub use tokenizer::{Token, Tokenizer};

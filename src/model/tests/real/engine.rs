@@ -1,8 +1,8 @@
 //! The step: batches, caches, interleaving, snapshots, early exit and edits.
 
 use candor_model::{
-    Ablate, Edit, Error, Hooks, LogitRows, Model, Patch, Recorder, Sampler, Sampling, Sequence,
-    Steer, StepItem,
+    Ablate, Edit, Error, History, Hooks, LogitRows, Model, Patch, Recorder, Sampler, Sampling,
+    Sequence, Steer, StepItem,
 };
 use candor_schema::{HookPoint, Site};
 
@@ -375,7 +375,7 @@ fn greedy_decoding_is_repeatable_and_sensible() {
     let mut text = Vec::new();
     for _ in 0..6 {
         let logits = step(model, &mut sequence, &tokens);
-        tokens = vec![sampler.sample(&logits)];
+        tokens = vec![sampler.sample(&logits, History::default()).unwrap()];
         text.extend(&tokens);
     }
     assert!(model.tokenizer().decode(&text).unwrap().contains("Paris"));
