@@ -75,7 +75,8 @@ impl ChatTemplate {
             None => {
                 let mut contents = Vec::new();
                 for index in 0..messages.len() {
-                    let own: Vec<&Part> = parts.iter().filter(|part| part.message == index).collect();
+                    let own: Vec<&Part> =
+                        parts.iter().filter(|part| part.message == index).collect();
                     if own.is_empty() {
                         continue;
                     }
@@ -124,7 +125,10 @@ impl ChatTemplate {
         };
         let mut places: Vec<(usize, &Part)> = Vec::new();
         for part in &parts {
-            let found: Vec<usize> = marked.match_indices(&part.marker).map(|(at, _)| at).collect();
+            let found: Vec<usize> = marked
+                .match_indices(&part.marker)
+                .map(|(at, _)| at)
+                .collect();
             match found[..] {
                 // A part that the template leaves out; a whole content must be somewhere.
                 [] if !part.whole => {}
@@ -152,7 +156,9 @@ impl ChatTemplate {
             let mut places: Vec<usize> = tokenizer
                 .spelled_controls(text)
                 .iter()
-                .map(|range| range.start + text[range.start..].chars().next().map_or(0, char::len_utf8))
+                .map(|range| {
+                    range.start + text[range.start..].chars().next().map_or(0, char::len_utf8)
+                })
                 .collect();
             places.dedup();
             for &place in places.iter().rev() {
@@ -200,7 +206,9 @@ impl ChatTemplate {
             });
         }
         let marks = marked.match_indices(unused).enumerate();
-        let marks: Vec<usize> = marks.map(|(n, (at, _))| at - n * unused.len_utf8()).collect();
+        let marks: Vec<usize> = marks
+            .map(|(n, (at, _))| at - n * unused.len_utf8())
+            .collect();
         Ok(tokenizer
             .spelled_controls(text)
             .into_iter()
@@ -252,17 +260,26 @@ fn parts(message: usize, content: &str, unused: char) -> Vec<Part> {
 fn unused_char(source: &str, text: &str, messages: &[Json], options: &RenderOptions<'_>) -> char {
     let mut used = std::collections::BTreeSet::new();
     let mut note = |text: &str| {
-        used.extend(text.chars().filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)));
+        used.extend(
+            text.chars()
+                .filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)),
+        );
     };
     note(source);
     note(text);
     let variables = options.variables.iter().map(|(_, value)| value);
-    let inputs = messages.iter().chain(options.tools).chain(options.documents).chain(variables);
+    let inputs = messages
+        .iter()
+        .chain(options.tools)
+        .chain(options.documents)
+        .chain(variables);
     for input in inputs {
         input.clone().for_each_text(&mut |text| note(text));
     }
     // All 6,400 of them in one request would make this one ambiguous, and the comparison fail.
-    ('\u{e000}'..='\u{f8ff}').find(|c| !used.contains(c)).unwrap_or('\u{e000}')
+    ('\u{e000}'..='\u{f8ff}')
+        .find(|c| !used.contains(c))
+        .unwrap_or('\u{e000}')
 }
 
 /// Walks over the marked text: what stands between the markers must stand in `text` too, and
@@ -290,13 +307,18 @@ fn align(
             original.trim_end(),
         ];
         let fits = |candidate: &&&str| {
-            let rest = text.get(at..).and_then(|rest| rest.strip_prefix(**candidate));
+            let rest = text
+                .get(at..)
+                .and_then(|rest| rest.strip_prefix(**candidate));
             rest.is_some_and(|rest| match next {
                 Some(_) => rest.starts_with(literal),
                 None => rest == literal,
             })
         };
-        let found = trimmed.iter().take(if part.whole { 4 } else { 1 }).find(fits)?;
+        let found = trimmed
+            .iter()
+            .take(if part.whole { 4 } else { 1 })
+            .find(fits)?;
         let skipped = found.as_ptr() as usize - original.as_ptr() as usize;
         contents.push(Content {
             message: part.message,

@@ -36,9 +36,11 @@ pub(super) fn value(json: &Json) -> Value {
         Json::Float(value) => Value::from(*value),
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(values) => values.iter().map(self::value).collect(),
-        Json::Object(entries) => {
-            Value::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), self::value(value))))
-        }
+        Json::Object(entries) => Value::from_pairs(
+            entries
+                .iter()
+                .map(|(key, value)| (key.as_str(), self::value(value))),
+        ),
     }
 }
 
@@ -64,7 +66,8 @@ fn strftime_now(state: &State, format: &str) -> Result<String> {
 
 /// Whole seconds since 1970, for [`NOW`].
 pub(super) fn seconds(time: SystemTime) -> i64 {
-    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let seconds =
+        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => seconds(after),
         Err(before) => -seconds(before.duration()),
@@ -136,7 +139,8 @@ fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value
         Some(value) => Some(match value.as_str() {
             Some(text) => text.to_owned(),
             None => {
-                let n = i64::try_from(value).map_err(|_| invalid("tojson: `indent` is no number"))?;
+                let n =
+                    i64::try_from(value).map_err(|_| invalid("tojson: `indent` is no number"))?;
                 if n > 64 {
                     return Err(invalid("tojson: `indent` is more than 64"));
                 }
@@ -205,7 +209,11 @@ impl Style {
                     self.write(value, depth + 1, out)
                 })?;
             }
-            other => return Err(invalid(format!("tojson: a value of type {other} is not JSON"))),
+            other => {
+                return Err(invalid(format!(
+                    "tojson: a value of type {other} is not JSON"
+                )));
+            }
         }
         Ok(())
     }
@@ -271,9 +279,12 @@ fn number(value: &Value) -> String {
     match float(value) {
         None => value.to_string(),
         Some(number) if number.is_nan() => "NaN".into(),
-        Some(number) if number.is_infinite() => {
-            if number > 0.0 { "Infinity" } else { "-Infinity" }.into()
+        Some(number) if number.is_infinite() => if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
         }
+        .into(),
         Some(number) => float_repr(number),
     }
 }
@@ -285,7 +296,11 @@ fn key(value: &Value) -> Result<String> {
         ValueKind::Number => number(value),
         ValueKind::Bool => if value.is_true() { "true" } else { "false" }.into(),
         ValueKind::None => "null".into(),
-        other => return Err(invalid(format!("tojson: a key of type {other} is not JSON"))),
+        other => {
+            return Err(invalid(format!(
+                "tojson: a key of type {other} is not JSON"
+            )));
+        }
     })
 }
 

@@ -92,7 +92,11 @@ impl AddedTokens {
     pub(super) fn new(mut tokens: Vec<AddedToken>, precedence: Precedence) -> Result<Self> {
         let fail = |what: String| Error::Tokenizer { what };
         if let Some(token) = tokens.iter().find(|token| token.text.is_empty()) {
-            let kind = if token.control { "a control" } else { "an added" };
+            let kind = if token.control {
+                "a control"
+            } else {
+                "an added"
+            };
             return Err(fail(format!("{kind} token has no text (id {})", token.id)));
         }
         tokens.sort_by(|a, b| b.text.len().cmp(&a.text.len()).then(a.id.cmp(&b.id)));
@@ -229,12 +233,20 @@ mod tests {
     use super::*;
 
     fn added(precedence: Precedence, texts: &[&str]) -> AddedTokens {
-        let tokens = texts.iter().zip(0..).map(|(text, id)| AddedToken::new(id, text, false));
+        let tokens = texts
+            .iter()
+            .zip(0..)
+            .map(|(text, id)| AddedToken::new(id, text, false));
         AddedTokens::new(tokens.collect(), precedence).unwrap()
     }
 
     #[track_caller]
-    fn check(added: &AddedTokens, text: &str, controls: Controls<'_>, expected: &[(u32, Range<usize>)]) {
+    fn check(
+        added: &AddedTokens,
+        text: &str,
+        controls: Controls<'_>,
+        expected: &[(u32, Range<usize>)],
+    ) {
         let found = added.find(text, controls);
         let found: Vec<_> = found.into_iter().map(|f| (f.id, f.range)).collect();
         assert_eq!(found, expected, "{text:?}");
@@ -244,18 +256,31 @@ mod tests {
     fn precedence_decides_overlaps() {
         let texts = ["ab", "bcd", "d"];
         let leftmost = added(Precedence::Leftmost, &texts);
-        check(&leftmost, "abcd", Controls::Nowhere, &[(0, 0..2), (2, 3..4)]);
+        check(
+            &leftmost,
+            "abcd",
+            Controls::Nowhere,
+            &[(0, 0..2), (2, 3..4)],
+        );
         let longest = added(Precedence::Longest, &texts);
         check(&longest, "abcd", Controls::Nowhere, &[(1, 1..4)]);
         for precedence in [Precedence::Leftmost, Precedence::Longest] {
             let runs = added(precedence, &["\n", "\n\n", "\n\n\n"]);
-            check(&runs, "a\n\n\n\n\nb", Controls::Nowhere, &[(2, 1..4), (1, 4..6)]);
+            check(
+                &runs,
+                "a\n\n\n\n\nb",
+                Controls::Nowhere,
+                &[(2, 1..4), (1, 4..6)],
+            );
         }
     }
 
     #[test]
     fn controls_are_found_outside_content_only() {
-        let mut tokens = vec![AddedToken::new(0, "<|a|>", true), AddedToken::new(1, "<|a", false)];
+        let mut tokens = vec![
+            AddedToken::new(0, "<|a|>", true),
+            AddedToken::new(1, "<|a", false),
+        ];
         tokens.push(AddedToken::new(2, "<b>", true));
         let added = AddedTokens::new(tokens, Precedence::Leftmost).unwrap();
         let text = "<|a|><b><|a|>";
@@ -263,7 +288,12 @@ mod tests {
         let all = [(0, 0..5), (2, 5..8), (0, 8..13)];
         check(&added, text, Controls::Outside(&[]), &all);
         let content = [5..5, 7..9];
-        check(&added, text, Controls::Outside(&content), &[(0, 0..5), (1, 8..11)]);
+        check(
+            &added,
+            text,
+            Controls::Outside(&content),
+            &[(0, 0..5), (1, 8..11)],
+        );
         assert_eq!(added.spelled_controls(text), [0..5, 5..8, 8..13]);
     }
 
@@ -283,7 +313,12 @@ mod tests {
         let mut token = AddedToken::new(7, "yes", false);
         token.single_word = true;
         let added = AddedTokens::new(vec![token], Precedence::Leftmost).unwrap();
-        check(&added, "yes eyes yes! éyes", Controls::Nowhere, &[(7, 0..3), (7, 9..12)]);
+        check(
+            &added,
+            "yes eyes yes! éyes",
+            Controls::Nowhere,
+            &[(7, 0..3), (7, 9..12)],
+        );
     }
 
     #[test]

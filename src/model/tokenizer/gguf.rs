@@ -202,18 +202,32 @@ fn vocabulary(gguf: &Gguf, n_vocab: usize) -> Result<Vocabulary<'_>> {
 
 /// Tokens that no merge may lead to or from.
 fn unmergeable(kinds: &[Kind]) -> BTreeSet<u32> {
-    let ids = kinds.iter().zip(0u32..).filter(|(kind, _)| kind.is_control());
+    let ids = kinds
+        .iter()
+        .zip(0u32..)
+        .filter(|(kind, _)| kind.is_control());
     ids.map(|(_, id)| id).collect()
 }
 
 /// Control and user-defined tokens. As in llama.cpp, those of Phi-3 swallow the white space after
 /// them, which its file cannot say.
 fn added_tokens(gguf: &Gguf, tokens: &[String], kinds: &[Kind]) -> Vec<AddedToken> {
-    let name = gguf.string("general.name").unwrap_or_default().to_lowercase();
-    let phi3_architecture = gguf.string("general.architecture").is_ok_and(|name| name == "phi3");
-    let phi3 = gguf.string("tokenizer.ggml.model").is_ok_and(|model| model == "llama")
+    let name = gguf
+        .string("general.name")
+        .unwrap_or_default()
+        .to_lowercase();
+    let phi3_architecture = gguf
+        .string("general.architecture")
+        .is_ok_and(|name| name == "phi3");
+    let phi3 = gguf
+        .string("tokenizer.ggml.model")
+        .is_ok_and(|model| model == "llama")
         && (phi3_architecture || name.contains("phi-3") || name.contains("phi3"));
-    let added = tokens.iter().zip(kinds).zip(0u32..).filter(|((_, kind), _)| kind.is_added());
+    let added = tokens
+        .iter()
+        .zip(kinds)
+        .zip(0u32..)
+        .filter(|((_, kind), _)| kind.is_added());
     added
         .map(|((text, kind), id)| AddedToken {
             rstrip: phi3 && !matches!(text.as_str(), "<unk>" | "<s>" | "<|endoftext|>"),

@@ -11,8 +11,8 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizer::Range as Referential;
 use tokenizers::{
     Decoder as _, DecoderWrapper, Model as _, NormalizedString, Normalizer as _, NormalizerWrapper,
-    OffsetType, PreTokenizedString, PreTokenizer as _, PreTokenizerWrapper,
-    SplitDelimiterBehavior, Token as Piece,
+    OffsetType, PreTokenizedString, PreTokenizer as _, PreTokenizerWrapper, SplitDelimiterBehavior,
+    Token as Piece,
 };
 
 use super::Token;
@@ -123,8 +123,7 @@ impl Cutting {
             Self::File(Some(cutter)) => cutter.pre_tokenize(pieces),
             Self::Table(cuts) => {
                 for cut in cuts {
-                    pieces
-                        .split(|_, piece| piece.split(cut, SplitDelimiterBehavior::Isolated))?;
+                    pieces.split(|_, piece| piece.split(cut, SplitDelimiterBehavior::Isolated))?;
                 }
                 ByteLevel::new(false, true, false).pre_tokenize(pieces)
             }

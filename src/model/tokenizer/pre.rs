@@ -188,7 +188,9 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for (index, entry) in PRE_TOKENIZERS.iter().enumerate() {
-            let first = PRE_TOKENIZERS.iter().position(|other| other.name == entry.name);
+            let first = PRE_TOKENIZERS
+                .iter()
+                .position(|other| other.name == entry.name);
             assert_eq!(first, Some(index), "{}", entry.name);
         }
     }

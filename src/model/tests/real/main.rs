@@ -10,14 +10,17 @@
     reason = "helpers of tests, which print what they measured and why they are skipped"
 )]
 
+#[path = "../../tokenizer/tests/checks.rs"]
+mod checks;
 mod engine;
 mod reference;
 mod text;
+mod tokenizers;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use candor_model::{Hooks, LogitRows, Logits, Model, Recorder, Sequence, StepItem};
+use candor_model::{Hooks, LogitRows, Logits, Model, Recorder, Sequence, StepItem, Tokenizer};
 use candor_schema::HookPoint;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
