@@ -280,6 +280,21 @@ impl Tokenizer {
         }
     }
 
+    /// Text of one token as it reads in the middle of a text: with the space that begins it, which
+    /// [`Tokenizer::decode`] takes away where it begins the text. Empty for a control token.
+    ///
+    /// # Errors
+    /// [`Error::TokenId`] for an id outside the vocabulary.
+    pub fn token_text(&self, id: u32) -> Result<String> {
+        // Of two, only the first can lose a space, whatever the decoder does.
+        let first = self.decode(&[id])?;
+        let mut both = self.decode(&[id, id])?;
+        if both.starts_with(&first) {
+            both.drain(..first.len());
+        }
+        Ok(both)
+    }
+
     /// The tokens' texts, without control tokens and rows that pad the embedding.
     fn pieces(&self, ids: &[u32]) -> Result<Vec<(u32, &str)>> {
         let mut pieces = Vec::with_capacity(ids.len());

@@ -144,33 +144,28 @@ impl AddedTokens {
         let Some(automaton) = &self.automaton else {
             return Vec::new();
         };
-        let mut spelled: Vec<(usize, usize)> = automaton
+        let spelled = automaton
             .find_overlapping_iter(text)
             .filter(|found| {
                 let token = &self.tokens[found.pattern().as_usize()];
                 (!token.control || controls.allow(&found.range()))
                     && (!token.single_word || stands_alone(text, &found.range()))
             })
-            .map(|found| (found.start(), found.pattern().as_usize()))
-            .collect();
+            .map(|found| (found.start(), found.pattern().as_usize()));
         let chosen = match self.precedence {
-            Precedence::Leftmost => {
-                // Of tokens with one start, the longest has the least index.
-                spelled.sort_unstable();
-                self.leftmost(&spelled)
-            }
-            Precedence::Longest => {
-                spelled.sort_unstable_by_key(|&(start, token)| (token, start));
-                self.longest(&spelled)
-            }
+            Precedence::Leftmost => self.leftmost(spelled),
+            Precedence::Longest => self.longest(spelled, text.len()),
         };
         self.with_white_space(text, &chosen)
     }
 
-    fn leftmost(&self, spelled: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    fn leftmost(&self, spelled: impl Iterator<Item = (usize, usize)>) -> Vec<(usize, usize)> {
+        let mut spelled: Vec<(usize, usize)> = spelled.collect();
+        // Of tokens with one start, the longest has the least index.
+        spelled.sort_unstable();
         let mut done = 0;
         let mut chosen = Vec::new();
-        for &(start, token) in spelled {
+        for (start, token) in spelled {
             if start >= done {
                 done = start + self.tokens[token].text.len();
                 chosen.push((start, token));
@@ -179,20 +174,30 @@ impl AddedTokens {
         chosen
     }
 
-    fn longest(&self, spelled: &[(usize, usize)]) -> Vec<(usize, usize)> {
-        // Start to (end, token) of what is chosen so far; no two overlap.
-        let mut chosen: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for &(start, token) in spelled {
-            let end = start + self.tokens[token].text.len();
-            let before = chosen.range(..end).next_back();
-            if before.is_none_or(|(_, &(before_end, _))| before_end <= start) {
-                chosen.insert(start, (end, token));
+    fn longest(
+        &self,
+        spelled: impl Iterator<Item = (usize, usize)>,
+        len: usize,
+    ) -> Vec<(usize, usize)> {
+        // Runs of one character spell dozens of tokens at each of their bytes, so they are not sorted.
+        let mut starts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (start, token) in spelled {
+            starts.entry(token).or_default().push(start);
+        }
+        let mut chosen = Vec::new();
+        let mut taken = vec![false; if starts.is_empty() { 0 } else { len }];
+        for (token, starts) in starts {
+            let n_bytes = self.tokens[token].text.len();
+            for start in starts {
+                // What is chosen is no shorter, so it overlaps only if it holds the first or last byte.
+                if !taken[start] && !taken[start + n_bytes - 1] {
+                    taken[start..start + n_bytes].fill(true);
+                    chosen.push((start, token));
+                }
             }
         }
+        chosen.sort_unstable();
         chosen
-            .into_iter()
-            .map(|(start, (_, token))| (start, token))
-            .collect()
     }
 
     fn with_white_space(&self, text: &str, chosen: &[(usize, usize)]) -> Vec<Found> {

@@ -467,7 +467,7 @@ fn pipeline(file: File, kinds: &[Kind]) -> Result<(Pipeline, AddedTokens)> {
         normalized_added: AddedTokens::new(normalized, Precedence::Leftmost)?,
         normalizer,
         cutting: Cutting::File(cutter),
-        bpe: pipeline::bpe(vocab, &merges, &excluded, options)?,
+        bpe: pipeline::bpe(vocab.into_iter().collect(), &merges, &excluded, options)?,
         decoder,
     };
     Ok((pipeline, AddedTokens::new(raw, Precedence::Leftmost)?))

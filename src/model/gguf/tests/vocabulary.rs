@@ -181,6 +181,9 @@ fn what_a_vocabulary_lacks_is_unknown_or_an_error() {
     let tokenizer = build(&sentence_piece(&tokens)).unwrap();
     assert_eq!(plain(&tokenizer, "aé🦊a"), [2, 0, 0, 1]);
     assert_eq!(tokenizer.decode(&[2, 0, 1]).unwrap(), "aa");
+    assert_eq!(tokenizer.decode(&[2]).unwrap(), "a");
+    assert_eq!(tokenizer.token_text(2).unwrap(), " a");
+    assert_eq!(tokenizer.token_text(0).unwrap(), "");
     let tokens = serde_json::json!({"tokens": ["a"], "types": [1], "scores": [0.0]});
     let tokenizer = build(&sentence_piece(&tokens)).unwrap();
     assert!(

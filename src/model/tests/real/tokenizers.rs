@@ -158,3 +158,32 @@ fn ends_of_turns() {
         assert_eq!(tokenizer.ends(), ends, "{name}");
     }
 }
+
+/// A probe counts only for the model that it was fitted on, and this is part of the model's name.
+#[test]
+fn the_hash_of_smollm2_stays_that_of_its_probes() {
+    let Some((_, tokenizer)) = open(SMOLLM2) else {
+        return;
+    };
+    let hash = "afce41d195a82cdf0c1540cc56adadab216db4883234a84a41f5dc43b6a9ead9";
+    assert_eq!(tokenizer.sha256(), hash);
+}
+
+#[test]
+fn tokens_keep_the_space_that_begins_them() {
+    for (name, text) in [
+        (SMOLLM2, "the sky"),
+        (QWEN_05B, "the sky"),
+        (GEMMA, "the sky"),
+    ] {
+        let Some((_, tokenizer)) = open(name) else {
+            continue;
+        };
+        let ids = plain(&tokenizer, text);
+        let texts: Vec<String> = ids
+            .iter()
+            .map(|&id| tokenizer.token_text(id).unwrap())
+            .collect();
+        assert_eq!(texts, ["the", " sky"], "{name}");
+    }
+}
