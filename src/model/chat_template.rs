@@ -181,13 +181,11 @@ impl ChatTemplate {
         // A template is data from a file: it must end.
         environment.set_recursion_limit(64);
         environment.set_fuel(Some(FUEL));
-        let named = [(DEFAULT, Some(&source)), (TOOL_USE, tool_use.as_ref())];
-        for (name, source) in named {
-            if let Some(source) = source {
-                environment
-                    .add_template_owned(name, without_generation_tags(source))
-                    .map_err(failed)?;
-            }
+        let named = tool_use.map(|source| (TOOL_USE, source));
+        for (name, source) in named.iter().chain([&(DEFAULT, source.clone())]) {
+            environment
+                .add_template_owned(*name, without_generation_tags(source))
+                .map_err(|error| failed(&error))?;
         }
         Ok(Self {
             environment,
@@ -273,11 +271,11 @@ impl ChatTemplate {
                 .expect("added by the constructor"),
         };
         let context = JinjaValue::from_pairs(context);
-        template.render(context).map_err(failed)
+        template.render(context).map_err(|error| failed(&error))
     }
 }
 
-fn failed(error: minijinja::Error) -> Error {
+fn failed(error: &minijinja::Error) -> Error {
     let what = if error.kind() == minijinja::ErrorKind::OutOfFuel {
         format!("it does not end within {FUEL} steps")
     } else {
@@ -367,21 +365,18 @@ fn without_generation_tags(source: &str) -> String {
             rest = &tag[end..];
             continue;
         }
-        match end_of("{%", "%}") {
-            Some(end) => {
-                let (tag, mut after) = tag.split_at(end);
-                out.push_str(&replaced_tag(tag).unwrap_or_else(|| tag.to_owned()));
-                if tag_name(tag) == Some("raw") {
-                    let end = end_of_raw(after);
-                    out.push_str(&after[..end]);
-                    after = &after[end..];
-                }
-                rest = after;
+        if let Some(end) = end_of("{%", "%}") {
+            let (tag, mut after) = tag.split_at(end);
+            out.push_str(&replaced_tag(tag).unwrap_or_else(|| tag.to_owned()));
+            if tag_name(tag) == Some("raw") {
+                let end = end_of_raw(after);
+                out.push_str(&after[..end]);
+                after = &after[end..];
             }
-            None => {
-                out.push('{');
-                rest = &tag[1..];
-            }
+            rest = after;
+        } else {
+            out.push('{');
+            rest = &tag[1..];
         }
     }
     out + rest

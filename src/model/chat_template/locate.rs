@@ -69,24 +69,10 @@ impl ChatTemplate {
             .enumerate()
             .flat_map(|(index, message)| parts(index, &message.content, unused))
             .collect();
-        let contents = match self.locate(&json, &parts, options, &text)? {
-            Some(contents) => contents,
-            // One content may decide how another is rendered, so each is looked for alone.
-            None => {
-                let mut contents = Vec::new();
-                for index in 0..messages.len() {
-                    let own: Vec<&Part> =
-                        parts.iter().filter(|part| part.message == index).collect();
-                    if own.is_empty() {
-                        continue;
-                    }
-                    let found = self.locate(&json, own, options, &text)?;
-                    contents.extend(found.ok_or(Error::ContentNotFound { message: index })?);
-                }
-                contents
-            }
-        };
-        let mut contents = contents;
+        let all = self.locate(&json, &parts, options, &text);
+        // One content may decide how another is rendered; then each is looked for alone.
+        let mut contents =
+            all.map_or_else(|| self.locate_each(&json, &parts, options, &text), Ok)?;
         contents.sort_by_key(|content| content.range.start);
         if let Some(pair) = contents
             .windows(2)
@@ -103,16 +89,32 @@ impl ChatTemplate {
         })
     }
 
-    /// Renders with markers in place of `parts` and finds them in `text`; `None` if what stands
-    /// around them is not the same.
-    fn locate<'p>(
+    fn locate_each(
         &self,
         messages: &[Json],
-        parts: impl IntoIterator<Item = &'p Part>,
+        parts: &[Part],
         options: &RenderOptions<'_>,
         text: &str,
-    ) -> Result<Option<Vec<Content>>> {
-        let parts: Vec<&Part> = parts.into_iter().collect();
+    ) -> Result<Vec<Content>> {
+        let mut contents = Vec::new();
+        for parts in parts.chunk_by(|a, b| a.message == b.message) {
+            let found = self.locate(messages, parts, options, text);
+            contents.extend(found.ok_or(Error::ContentNotFound {
+                message: parts[0].message,
+            })?);
+        }
+        Ok(contents)
+    }
+
+    /// Renders with markers in place of `parts` and finds them in `text`; `None` if what stands
+    /// around them is not the same.
+    fn locate(
+        &self,
+        messages: &[Json],
+        parts: &[Part],
+        options: &RenderOptions<'_>,
+        text: &str,
+    ) -> Option<Vec<Content>> {
         let mut marked = messages.to_vec();
         // From the back, so that the ranges of earlier parts stay right.
         for part in parts.iter().rev() {
@@ -120,11 +122,10 @@ impl ChatTemplate {
                 content.replace_range(part.range.clone(), &part.marker);
             }
         }
-        let Ok(marked) = self.render_json(&marked, options) else {
-            return Ok(None); // The template looks into content.
-        };
+        // A template that looks into content may refuse the markers.
+        let marked = self.render_json(&marked, options).ok()?;
         let mut places: Vec<(usize, &Part)> = Vec::new();
-        for part in &parts {
+        for part in parts {
             let found: Vec<usize> = marked
                 .match_indices(&part.marker)
                 .map(|(at, _)| at)
@@ -133,11 +134,11 @@ impl ChatTemplate {
                 // A part that the template leaves out; a whole content must be somewhere.
                 [] if !part.whole => {}
                 [at] => places.push((at, part)),
-                _ => return Ok(None),
+                _ => return None,
             }
         }
         places.sort_by_key(|place| place.0);
-        Ok(align(messages, &marked, &places, text))
+        align(messages, &marked, &places, text)
     }
 
     /// Where input other than content spells a control token. A character that stands nowhere else

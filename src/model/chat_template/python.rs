@@ -127,6 +127,10 @@ struct Style {
 }
 
 /// `json.dumps` with the arguments that transformers passes on.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine's form of a filter"
+)]
 fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value> {
     let argument = |place: usize, name: &str| -> Result<Option<Value>> {
         let by_name: Option<Value> = named.get(name)?;
@@ -136,17 +140,10 @@ fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value
     let ascii = argument(0, "ensure_ascii")?.is_some_and(|value| value.is_true());
     let indent = match argument(1, "indent")? {
         None => None,
-        Some(value) => Some(match value.as_str() {
-            Some(text) => text.to_owned(),
-            None => {
-                let n =
-                    i64::try_from(value).map_err(|_| invalid("tojson: `indent` is no number"))?;
-                if n > 64 {
-                    return Err(invalid("tojson: `indent` is more than 64"));
-                }
-                " ".repeat(usize::try_from(n).unwrap_or(0))
-            }
-        }),
+        Some(value) => {
+            let text = value.as_str().map(str::to_owned);
+            Some(text.map_or_else(|| spaces(value), Ok)?)
+        }
     };
     let separators = match argument(2, "separators")? {
         None => None,
@@ -176,6 +173,14 @@ fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value
     let mut out = String::new();
     style.write(value, 0, &mut out)?;
     Ok(Value::from(out))
+}
+
+fn spaces(n: Value) -> Result<String> {
+    let n = i64::try_from(n).map_err(|_| invalid("tojson: `indent` is no number"))?;
+    if n > 64 {
+        return Err(invalid("tojson: `indent` is more than 64"));
+    }
+    Ok(" ".repeat(usize::try_from(n).unwrap_or(0)))
 }
 
 impl Style {

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 
 /// A token that is spelled out in text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags of the `tokenizers` library"
+)]
 pub(super) struct AddedToken {
     pub(super) id: u32,
     pub(super) text: String,

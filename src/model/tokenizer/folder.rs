@@ -59,6 +59,7 @@ struct File {
 
 /// An added token of `tokenizer.json`, or of `added_tokens_decoder` in `tokenizer_config.json`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the file's own fields")]
 struct Added {
     #[serde(default)]
     id: u32,

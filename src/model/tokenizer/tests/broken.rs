@@ -1,5 +1,7 @@
 //! Folders that are refused, each with a message that says why.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::folder::write;
@@ -208,4 +210,66 @@ fn roles_of_tokens_that_do_not_exist() {
     check_refused(ids(5.into()), "`eos_token_id`");
     check_refused(ids(json!([4, -1])), "`eos_token_id`");
     check_refused(ids("4".into()), "`eos_token_id`");
+}
+
+/// Random damage to files that use every kind of step: whatever they hold, reading them and
+/// encoding with them returns.
+#[test]
+fn damaged_folders_are_read_or_refused() {
+    let steps = json!({
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "a"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "b"},
+            {"type": "Strip", "strip_left": true, "strip_right": false},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": "\\s+(?!\\S)|\\p{L}+"}, "behavior": "Isolated", "invert": false},
+            {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "ByteFallback"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+    });
+    let mut other = valid();
+    for (key, step) in steps.as_object().unwrap() {
+        other["tokenizer.json"][key] = step.clone();
+    }
+    let token = json!({"id": 2, "content": "c", "normalized": true, "lstrip": true, "rstrip": true, "single_word": true});
+    let added = other["tokenizer.json"]["added_tokens"].as_array_mut();
+    added.unwrap().push(token);
+    let seeds = [valid(), other].map(|files| files["tokenizer.json"].to_string().into_bytes());
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut n_read = 0;
+    for index in 0..6_000 {
+        let mut bytes = seeds[index % 2].clone();
+        for _ in 0..rng.random_range(0..3) {
+            let at = rng.random_range(0..bytes.len() - 12);
+            match rng.random_range(0..4) {
+                0 => bytes[at] = b"\"{}[],:0919aec<|>\\-e"[rng.random_range(0..20)],
+                1 => drop(bytes.drain(at..at + rng.random_range(0..12))),
+                2 => {
+                    let piece = bytes[at..at + rng.random_range(0..12)].to_vec();
+                    let to = rng.random_range(0..bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                _ => bytes[at] = rng.random(),
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        if let Ok(tokenizer) = Tokenizer::from_folder(folder.path(), 64) {
+            n_read += 1;
+            for text in ["", " a  bc ▁é🦊\n", "ab c<|end|> c"] {
+                if let Ok(tokens) = tokenizer.encode_template(text, &[]) {
+                    let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+                    let _ = tokenizer.decode(&ids);
+                }
+            }
+        }
+    }
+    assert!((100..5_900).contains(&n_read), "{n_read}");
 }
