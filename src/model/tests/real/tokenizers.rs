@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use candor_model::{ChatTemplate, Json, RenderOptions, Tokenizer};
 
-use crate::checks::{check_decoded, check_ids, check_invariants, corpus, fixture, parsed, plain};
+use crate::checks::{
+    check_decoded, check_ids, check_invariants, check_parsed, corpus, fixture, plain,
+};
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const QWEN_05B: &str = "qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf";
@@ -49,9 +51,7 @@ fn check(name: &str) {
     check_ids(name, &expected["ids"], &texts, |text| {
         plain(&tokenizer, text)
     });
-    check_ids(name, &expected["parsed"], &texts, |text| {
-        parsed(&tokenizer, text)
-    });
+    check_parsed(name, &expected["parsed"], &texts, &tokenizer);
     check_decoded(name, &expected["decoded"], &texts, &tokenizer);
     check_invariants(name, &tokenizer, &texts);
     check_long_texts(name, &tokenizer);
