@@ -10,15 +10,18 @@
     reason = "helpers of tests, which print what they measured and why they are skipped"
 )]
 
+#[path = "../../tokenizer/tests/checks.rs"]
+mod checks;
 mod engine;
 mod reference;
 mod text;
+mod tokenizers;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candor_model::{
-    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem,
+    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem, Tokenizer,
 };
 use candor_schema::HookPoint;
 
