@@ -5,12 +5,11 @@ use candor_schema::{HookPoint, Site};
 
 use crate::config::DecoderConfig;
 use crate::error::Result;
-use crate::gguf::Gguf;
 use crate::hooks::Hooks;
 use crate::rope::Rope;
 use crate::row_map::RowMap;
 use crate::sequence::Sequence;
-use crate::weights::WeightSource as _;
+use crate::weights::WeightSource;
 
 /// Weights as dense f32 (`--compute f32`, the exact reference), and the pass over them.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ struct Block {
 
 impl Decoder {
     /// Reads and dequantises every weight, checking each tensor's shape.
-    pub(crate) fn load(gguf: &Gguf, config: DecoderConfig) -> Result<Self> {
+    pub(crate) fn load(weights: &dyn WeightSource, config: DecoderConfig) -> Result<Self> {
         let DecoderConfig {
             n_vocab,
             d_model,
@@ -48,7 +47,7 @@ impl Decoder {
         } = config;
         let dense = |name: &str, shape: &[usize]| -> Result<Tensor> {
             Ok(Tensor::from_vec(
-                gguf.dense(name, shape)?,
+                weights.dense(name, shape)?,
                 shape,
                 &Device::Cpu,
             )?)

@@ -18,9 +18,13 @@
 
 mod error;
 
+mod adapter;
 mod arch;
 mod config;
+mod file_map;
 mod gguf;
+mod safetensors;
+mod source;
 mod tensor;
 mod threads;
 mod weights;

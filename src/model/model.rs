@@ -10,10 +10,10 @@ use crate::config::DecoderConfig;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::fingerprint;
-use crate::gguf::Gguf;
 use crate::hooks::Hooks;
 use crate::row_map::RowMap;
 use crate::sequence::{Sequence, Snapshot, copy_caches};
+use crate::source::Source;
 use crate::tensor::with_f32_slice;
 use crate::tokenizer::Tokenizer;
 
@@ -75,12 +75,15 @@ impl Model {
     /// # Errors
     /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
     pub fn open(path: &Path) -> Result<Self> {
-        let gguf = Gguf::open(path)?;
-        let config = crate::arch::config(&gguf)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf, config.n_vocab)?;
-        let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let fingerprint = fingerprint::of(&gguf, &config, &tokenizer, template.as_ref());
-        let types = gguf.types().into_iter();
+        let source = Source::open(path)?;
+        let config = source.config().clone();
+        let gguf = source.gguf().ok_or_else(|| Error::Tokenizer {
+            what: "folders' tokenizers are not read yet".into(),
+        })?;
+        let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
+        let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
+        let fingerprint = fingerprint::of(&source, &tokenizer, template.as_ref());
+        let types = source.types().into_iter();
         let types = types
             .map(|(name, (n_tensors, n_bytes))| WeightType {
                 name,
@@ -88,7 +91,7 @@ impl Model {
                 n_bytes,
             })
             .collect();
-        let decoder = Decoder::load(&gguf, config)?;
+        let decoder = Decoder::load(source.weights(), config)?;
         let name = path.file_stem().map_or_else(
             || "model".into(),
             |stem| stem.to_string_lossy().into_owned(),
