@@ -1,4 +1,4 @@
-//! Reads LoRA adapters as PEFT saves them (Hu et al. 2021, arXiv 2106.09685).
+//! Reads `LoRA` adapters as PEFT saves them (Hu et al. 2021, arXiv 2106.09685).
 //!
 //! A weight `W` becomes `W + scale · B · A`. Whatever else PEFT can put into an adapter (`DoRA`,
 //! biases, whole modules, changes of the base weights) is refused.
@@ -48,7 +48,7 @@ const MUST_BE_OFF: &[&str] = &[
     "use_qalora",
 ];
 
-/// Initialisations that leave the base weights alone. Others (`PiSSA`, OLoRA, `LoftQ`) mean other
+/// Initialisations that leave the base weights alone. Others (`PiSSA`, `OLoRA`, `LoftQ`) mean other
 /// base weights than the model's.
 const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
@@ -91,7 +91,7 @@ impl Adapter {
         let settings: Value = serde_json::from_slice(&json).map_err(|error| Error::Malformed {
             what: format!("`{}`: {error}", path.display()),
         })?;
-        let settings = Settings::read(&HfConfig::new(&settings)?)?;
+        let settings = Settings::read(&HfConfig::new("adapter_config.json", &settings)?)?;
         let file = Shard::open(&folder.join("adapter_model.safetensors"))?;
         let names = hf_names(&config.architecture).ok_or_else(|| Error::Adapter {
             what: format!("`{}` has no adapters", config.architecture),
@@ -277,7 +277,7 @@ fn choose(table: &[(String, f64)], module: &str, default: f64) -> Result<f64> {
         return Ok(default);
     };
     // PEFT takes the first in the file's order, which JSON does not promise to keep.
-    if found.any(|(_, other)| other != value) {
+    if found.any(|(_, other)| other.to_bits() != value.to_bits()) {
         return Err(Error::Adapter {
             what: format!("two patterns say different things about `{module}`"),
         });

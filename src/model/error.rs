@@ -61,9 +61,11 @@ pub enum Error {
         /// The type or range it should have.
         expected: &'static str,
     },
-    /// A setting in `config.json` that the architecture needs.
-    #[error("`config.json`: `{key}` is missing or not {expected}")]
+    /// A setting in a folder's JSON that is needed.
+    #[error("`{file}`: `{key}` is missing or not {expected}")]
     Config {
+        /// The file.
+        file: &'static str,
         /// The setting.
         key: String,
         /// The type or range it should have.
@@ -256,7 +258,7 @@ impl Error {
             Self::Metadata { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 "the file does not follow its own metadata; fetch it again or use another conversion".into()
             }
-            Self::Config { .. } => "fetch `config.json` again from the model's publisher".into(),
+            Self::Config { file, .. } => format!("fetch `{file}` again from the publisher"),
             Self::Unsupported { .. } | Self::UnusedTensor { .. } => {
                 "following only a part of the model would silently change every result, so it is refused; use \
                  another variant of the model"

@@ -66,7 +66,7 @@ impl Safetensors {
     /// Maps the files of a folder, and reads their headers and `config.json`.
     pub(crate) fn open(folder: &Path) -> Result<(Self, DecoderConfig)> {
         let json = read_json(&folder.join("config.json"), MAX_CONFIG_BYTES)?;
-        let (config, names) = folder_config(&HfConfig::new(&json)?)?;
+        let (config, names) = folder_config(&HfConfig::new("config.json", &json)?)?;
         let single = folder.join("model.safetensors");
         let shards = if single.exists() {
             vec![Shard::open(&single)?]

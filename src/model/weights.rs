@@ -81,7 +81,9 @@ impl RawTensor<'_> {
             }
         };
         if self.offset != 0.0 {
-            values.iter_mut().for_each(|value| *value += self.offset);
+            for value in &mut values {
+                *value += self.offset;
+            }
         }
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)

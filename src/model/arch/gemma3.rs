@@ -63,7 +63,7 @@ impl Architecture for Gemma3 {
         // The multimodal model keeps the text model's settings apart; its images are not read.
         let text = config.object("text_config")?;
         if config.string("model_type")? == "gemma3" && text.is_none() {
-            return Err(super::hf_config::wrong("text_config", "an object"));
+            return Err(config.wrong("text_config", "an object"));
         }
         let tied_embeddings = config.flag_or("tie_word_embeddings", true)?;
         config.must_be_off("quantization_config")?;

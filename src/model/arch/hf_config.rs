@@ -7,14 +7,20 @@ use crate::error::{Error, Result};
 /// An object of `config.json`. A setting of `null` counts as left out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HfConfig<'a> {
+    /// The file's name, for messages.
+    file: &'static str,
     settings: &'a Map<String, Value>,
 }
 
 impl<'a> HfConfig<'a> {
-    /// The file's object.
-    pub(crate) fn new(value: &'a Value) -> Result<Self> {
-        let settings = value.as_object().ok_or_else(|| wrong("", "an object"))?;
-        Ok(Self { settings })
+    /// The object that is all of `file`.
+    pub(crate) fn new(file: &'static str, value: &'a Value) -> Result<Self> {
+        let settings = value.as_object().ok_or_else(|| Error::Config {
+            file,
+            key: String::new(),
+            expected: "an object",
+        })?;
+        Ok(Self { file, settings })
     }
 
     /// Whether the setting is there, be it `null`.
@@ -28,14 +34,21 @@ impl<'a> HfConfig<'a> {
 
     /// An object inside this one.
     pub(crate) fn object(&self, key: &str) -> Result<Option<Self>> {
-        let object = |value: &'a Value| value.as_object().ok_or_else(|| wrong(key, "an object"));
+        let object = |value: &'a Value| {
+            value
+                .as_object()
+                .ok_or_else(|| self.wrong(key, "an object"))
+        };
         let settings = self.get(key).map(object).transpose()?;
-        Ok(settings.map(|settings| Self { settings }))
+        Ok(settings.map(|settings| Self {
+            file: self.file,
+            settings,
+        }))
     }
 
     pub(crate) fn string(&self, key: &str) -> Result<&'a str> {
         let value = self.get(key).and_then(Value::as_str);
-        value.ok_or_else(|| wrong(key, "a string"))
+        value.ok_or_else(|| self.wrong(key, "a string"))
     }
 
     /// A count in `1..=limit`.
@@ -44,7 +57,7 @@ impl<'a> HfConfig<'a> {
         value
             .and_then(|value| usize::try_from(value).ok())
             .filter(|value| (1..=limit).contains(value))
-            .ok_or_else(|| wrong(key, "a positive count of a plausible size"))
+            .ok_or_else(|| self.wrong(key, "a positive count of a plausible size"))
     }
 
     /// A count that may be left out where the original implementation has a default.
@@ -64,7 +77,7 @@ impl<'a> HfConfig<'a> {
         let value = self.get(key).and_then(Value::as_f64);
         value
             .filter(|value| value.is_finite())
-            .ok_or_else(|| wrong(key, "a finite number"))
+            .ok_or_else(|| self.wrong(key, "a finite number"))
     }
 
     pub(crate) fn float_or(&self, key: &str, default: Option<f64>) -> Result<f64> {
@@ -77,7 +90,9 @@ impl<'a> HfConfig<'a> {
     pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
-            Some(value) => value.as_bool().ok_or_else(|| wrong(key, "true or false")),
+            Some(value) => value
+                .as_bool()
+                .ok_or_else(|| self.wrong(key, "true or false")),
         }
     }
 
@@ -92,7 +107,7 @@ impl<'a> HfConfig<'a> {
                 .map(|value| number(value).filter(positive))
                 .collect()
         });
-        values.ok_or_else(|| wrong(key, "an array of positive numbers"))
+        values.ok_or_else(|| self.wrong(key, "an array of positive numbers"))
     }
 
     /// Refuses a setting unless it is left out, false, 0 or empty.
@@ -133,11 +148,13 @@ impl<'a> HfConfig<'a> {
             supported: supported.to_owned(),
         }
     }
-}
 
-pub(super) fn wrong(key: &str, expected: &'static str) -> Error {
-    Error::Config {
-        key: key.to_owned(),
-        expected,
+    /// The error of a setting that is not as `expected`.
+    pub(crate) fn wrong(&self, key: &str, expected: &'static str) -> Error {
+        Error::Config {
+            file: self.file,
+            key: key.to_owned(),
+            expected,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! OLMo 2 (OLMo Team 2024, arXiv 2501.00656): norms after attention and MLP only, and one norm over
+//! `OLMo` 2 (`OLMo` Team 2024, arXiv 2501.00656): norms after attention and MLP only, and one norm over
 //! all queries and one over all keys.
 
 use super::rotary::{self, Rotated};

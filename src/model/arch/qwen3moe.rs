@@ -55,7 +55,7 @@ impl Architecture for Qwen3Moe {
             return Err(unsupported("expert_weights_norm", "true"));
         }
         let scale = gguf.float_or(&key("expert_weights_scale"), 1.0)?;
-        if scale != 1.0 && scale != 0.0 {
+        if ![0.0, 1.0].contains(&scale) {
             return Err(unsupported("expert_weights_scale", "1"));
         }
         sizes.d_mlp = gguf.count(&key("expert_feed_forward_length"), MAX_WIDTH)?;

@@ -1,6 +1,10 @@
 //! Reads how positions are rotated, from GGUF metadata and from `config.json`.
 
-use super::hf_config::wrong;
+#![expect(
+    clippy::float_cmp,
+    reason = "0, 1 and -1 stand in files for \"not scaled\", exactly"
+)]
+
 use super::sizes::{MAX_CONTEXT, MAX_WIDTH, Sizes, must_be_off};
 use crate::arch::HfConfig;
 use crate::config::{RopeConfig, RopeScaling};
@@ -39,7 +43,7 @@ pub(super) fn of_gguf(
     for name in ["scaling.yarn_ext_factor", "scaling.yarn_attn_factor"] {
         let value = gguf.float_or(&key(name), 1.0)?;
         if value != 1.0 && value != -1.0 {
-            return Err(unsupported(&key(name), value, "1"));
+            return Err(unsupported(&key(name), &value, "1"));
         }
     }
 
@@ -93,7 +97,7 @@ pub(super) fn of_gguf(
         (kind, freqs, short, long) => {
             return Err(unsupported(
                 &key("scaling.type"),
-                format!(
+                &format!(
                     "{kind} by {factor} with{} frequency divisors and with{} long and short ones",
                     if freqs.is_some() { "" } else { "out" },
                     if short.is_some() || long.is_some() {
@@ -107,7 +111,7 @@ pub(super) fn of_gguf(
         }
     };
     if attn_factor != 1.0 && matches!(scaling, RopeScaling::None | RopeScaling::Linear { .. }) {
-        return Err(unsupported(&key("scaling.attn_factor"), attn_factor, "1"));
+        return Err(unsupported(&key("scaling.attn_factor"), &attn_factor, "1"));
     }
     Ok(RopeConfig {
         theta,
@@ -151,7 +155,7 @@ pub(super) fn of_parameters(
     };
     let theta = theta(theta_found)?;
     if !(share > 0.0 && share <= 1.0) {
-        return Err(wrong("partial_rotary_factor", "in (0, 1]"));
+        return Err(config.wrong("partial_rotary_factor", "in (0, 1]"));
     }
     let n_rotated = (sizes.d_head as f64 * share) as usize;
     let n_rotated = checked_rotated(n_rotated, sizes.d_head, rotated)?;
@@ -193,10 +197,7 @@ fn hf_scaling(
             let low_freq_factor = parameters.float("low_freq_factor")?;
             let high_freq_factor = parameters.float("high_freq_factor")?;
             if !(0.0 < low_freq_factor && low_freq_factor < high_freq_factor) {
-                return Err(wrong(
-                    "high_freq_factor",
-                    "above a positive `low_freq_factor`",
-                ));
+                return Err(config.wrong("high_freq_factor", "above a positive `low_freq_factor`"));
             }
             RopeScaling::Llama3 {
                 factor,
@@ -210,7 +211,7 @@ fn hf_scaling(
             let short = parameters.floats("short_factor")?;
             let long = parameters.floats("long_factor")?;
             if short.len() != n_rotated / 2 || long.len() != n_rotated / 2 {
-                return Err(wrong(
+                return Err(config.wrong(
                     "short_factor",
                     "of the rotated entries' number, like `long_factor`",
                 ));
@@ -335,7 +336,7 @@ fn theta(theta: f64) -> Result<f64> {
 fn checked_rotated(n_rotated: usize, d_head: usize, rotated: Rotated) -> Result<usize> {
     let fits = match rotated {
         Rotated::Whole => n_rotated == d_head,
-        Rotated::Any => n_rotated > 0 && n_rotated <= d_head && n_rotated % 2 == 0,
+        Rotated::Any => n_rotated > 0 && n_rotated <= d_head && n_rotated.is_multiple_of(2),
     };
     if fits {
         Ok(n_rotated)
@@ -366,7 +367,7 @@ fn positive_factor(key: &str, factor: f64) -> Result<f64> {
     }
 }
 
-fn unsupported(key: &str, found: impl ToString, supported: &str) -> Error {
+fn unsupported(key: &str, found: &dyn std::fmt::Display, supported: &str) -> Error {
     Error::Unsupported {
         setting: key.to_owned(),
         found: found.to_string(),

@@ -215,7 +215,7 @@ pub(super) fn must_be_off(gguf: &Gguf, key: &str) -> Result<()> {
 }
 
 fn width_of_a_head(d_model: usize, n_heads: usize) -> Result<usize> {
-    if d_model % n_heads == 0 {
+    if d_model.is_multiple_of(n_heads) {
         Ok(d_model / n_heads)
     } else {
         Err(Error::Malformed {

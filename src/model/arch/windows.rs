@@ -5,7 +5,6 @@
 
 use serde_json::Value;
 
-use super::hf_config::wrong;
 use super::sizes::MAX_CONTEXT;
 use crate::arch::HfConfig;
 use crate::error::{Error, Result};
@@ -54,7 +53,8 @@ pub(super) fn layer_types(config: &HfConfig<'_>, n_layers: usize) -> Result<Opti
         return Ok(None);
     };
     let kinds = value.as_array().filter(|kinds| kinds.len() == n_layers);
-    let kinds = kinds.ok_or_else(|| wrong("layer_types", "an array with one name per layer"))?;
+    let kinds =
+        kinds.ok_or_else(|| config.wrong("layer_types", "an array with one name per layer"))?;
     let kinds = kinds.iter().map(|kind| match kind.as_str() {
         Some("sliding_attention") => Ok(true),
         Some("full_attention") => Ok(false),
@@ -92,7 +92,7 @@ pub(super) fn of_qwen(config: &HfConfig<'_>, n_layers: usize, n_ctx: usize) -> R
         None => {
             let first = match config.get("max_window_layers").map(Value::as_u64) {
                 None => 28,
-                Some(first) => first.ok_or_else(|| wrong("max_window_layers", "a count"))?,
+                Some(first) => first.ok_or_else(|| config.wrong("max_window_layers", "a count"))?,
             };
             (0..n_layers as u64).map(|layer| layer >= first).collect()
         }

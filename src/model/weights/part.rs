@@ -65,6 +65,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better")]
     fn check(part: Part, stacked: &[usize], shape: &[usize], expected: Option<Range<usize>>) {
         assert_eq!(part.rows(stacked, shape), expected);
     }
