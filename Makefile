@@ -1,5 +1,5 @@
 # One-line aliases; see README.md.
-.PHONY: demo test check-interop check-report bench dist deny fmt clean
+.PHONY: demo test check-interop check-report bench bench-model dist deny fmt clean
 
 demo:            ## the whole loop on the default model
 	cargo run --release --locked --quiet -- demo
@@ -15,6 +15,9 @@ check-report:    ## the example report in Chromium
 
 bench:           ## tokens per second beside candle-transformers and transformers
 	bash tests/bench/run.sh
+
+bench-model:     ## capture, decode, memory and loading beside transformers and llama.cpp
+	bash tests/bench/model.sh
 
 dist:            ## a stripped binary archive with checksums in dist/
 	bash tests/dist.sh

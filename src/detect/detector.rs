@@ -8,12 +8,16 @@ use candor_probe::{Bundle, Probe};
 use candor_schema::{HookPoint, ModelFingerprint, ProbeMatch, ProbeRole};
 
 use crate::error::{Error, Result};
+use crate::prefix_cache::{Chain, PrefixCache, Root};
 
 /// A model and its probes at work.
 #[derive(Debug, Clone)]
 pub struct Detector {
     model: Arc<Model>,
     probes: Vec<Arc<LoadedProbe>>,
+    cache: PrefixCache,
+    /// What every text in the cache begins with: the model's identity, and no edits.
+    root: Root,
 }
 
 /// A bundle that has been checked against the loaded model.
@@ -52,12 +56,22 @@ impl LoadedProbe {
 }
 
 impl Detector {
-    /// A model without probes.
+    /// A model without probes and without a prefix cache.
     pub fn new(model: Arc<Model>) -> Self {
         Self {
+            root: Root::new(model.fingerprint(), b""),
             model,
             probes: Vec::new(),
+            cache: PrefixCache::new(0),
         }
+    }
+
+    /// Keeps up to `budget` bytes of computed prefixes, so that a text that goes on from one need not
+    /// be computed from its beginning; 0 keeps none. Clones made later share them.
+    #[must_use]
+    pub fn with_prefix_cache(mut self, budget: usize) -> Self {
+        self.cache = PrefixCache::new(budget);
+        self
     }
 
     /// Adds a bundle in the acting role.
@@ -114,6 +128,16 @@ impl Detector {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// The computed prefixes.
+    pub fn prefix_cache(&self) -> &PrefixCache {
+        &self.cache
+    }
+
+    /// The cache's key of a text.
+    pub(crate) fn chain(&self, tokens: &[u32]) -> Chain {
+        self.root.chain(tokens)
     }
 
     /// The probes, in the order in which they were added.

@@ -90,6 +90,20 @@ pub enum Error {
         /// Index of the first such number.
         index: usize,
     },
+    /// A stop string that cannot be used.
+    #[error("stop strings: {what}")]
+    StopString {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// A place in a reply that is not there.
+    #[error("the reply has {n_tokens} tokens, so it cannot go back to {wanted}")]
+    NoSuchToken {
+        /// Tokens of the reply.
+        n_tokens: usize,
+        /// Tokens asked for.
+        wanted: usize,
+    },
     /// The queue has no room.
     #[error("the queue of {capacity} requests is full")]
     QueueFull {
@@ -143,7 +157,9 @@ impl Error {
             | Self::Probe(_)
             | Self::MissingActivations { .. }
             | Self::ActivationLength { .. }
-            | Self::NonFiniteActivation { .. } => ErrorClass::Unscorable,
+            | Self::NonFiniteActivation { .. }
+            | Self::StopString { .. }
+            | Self::NoSuchToken { .. } => ErrorClass::Unscorable,
         }
     }
 
@@ -168,11 +184,14 @@ impl Error {
             | Self::NonFiniteActivation { .. } => Some(
                 "send one finite row per response token for every hook point of the probe".into(),
             ),
+            Self::StopString { .. } => {
+                Some("give at most 64 stop strings of 1 to 1024 bytes".into())
+            }
             Self::QueueFull { .. } => {
                 Some("try again later, or start the server with a longer queue".into())
             }
             Self::Draining | Self::Deadline => Some("try again on another replica".into()),
-            Self::Thread(_) => None,
+            Self::NoSuchToken { .. } | Self::Thread(_) => None,
         }
     }
 }

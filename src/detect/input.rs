@@ -72,10 +72,6 @@ impl Prepared {
                 .collect(),
         }
     }
-
-    pub(crate) fn n_tokens(&self) -> usize {
-        self.prompt.len() + self.response.len()
-    }
 }
 
 impl ScoreInput {

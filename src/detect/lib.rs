@@ -22,6 +22,7 @@ mod error;
 mod detector;
 mod input;
 
+mod prefix_cache;
 mod reading;
 mod running;
 mod vectors;
@@ -37,7 +38,8 @@ pub use detector::{Detector, LoadedProbe};
 pub use engine::{Answer, Engine, EngineOptions};
 pub use error::{Error, ErrorClass, Result};
 pub use input::ScoreInput;
+pub use prefix_cache::{PREFIX_BLOCK, PrefixCache, PrefixCacheStats};
 pub use reading::{ReadOptions, Scored};
 pub use running::RunningProbe;
 pub use verdict::{Detail, Provenance};
-pub use writing::{Generated, LiveReply, LiveSnapshot};
+pub use writing::{FinishReason, Generated, LiveReply, LiveSnapshot, Progress, WriteOptions};

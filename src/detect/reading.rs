@@ -8,6 +8,7 @@ use candor_schema::{HookPoint, Usage};
 use crate::detector::{Detector, LoadedProbe, hook_points};
 use crate::error::{Error, Result};
 use crate::input::{Prepared, ScoreInput};
+use crate::prefix_cache::{Chain, Wanted};
 use crate::running::RunningProbe;
 use crate::vectors::{Vectors, kept};
 
@@ -20,6 +21,8 @@ pub struct ReadOptions {
     pub split_at_response: bool,
     /// Stops after the last probed layer.
     pub early_exit: bool,
+    /// Goes on from prefixes in the prefix cache, and adds to it. Nothing where that is turned off.
+    pub reuse: bool,
 }
 
 impl Default for ReadOptions {
@@ -28,6 +31,7 @@ impl Default for ReadOptions {
             batch: 8,
             split_at_response: false,
             early_exit: true,
+            reuse: true,
         }
     }
 }
@@ -96,51 +100,130 @@ impl Detector {
     ) -> Result<Vec<Result<Scored>>> {
         let points = hook_points(probes);
         let depth = self.depth(&points, options.early_exit);
-        // The row before the reply is the end of the prompt.
-        let first_kept: Vec<usize> = batch
+        let mut texts = batch
             .iter()
-            .map(|prepared| prepared.prompt.len().saturating_sub(1))
-            .collect();
-        let mut recorder = Recorder::new(&points, first_kept);
-        let whole: Vec<Vec<u32>> = batch
-            .iter()
-            .map(|prepared| [prepared.prompt.as_slice(), &prepared.response].concat())
-            .collect();
-        let mut sequences: Vec<Sequence> = batch.iter().map(|_| Sequence::new()).collect();
-        let mut step = |parts: Vec<&[u32]>| -> Result<()> {
-            let items = sequences.iter_mut().zip(parts);
-            let mut items: Vec<StepItem<'_>> = items
-                .map(|(sequence, tokens)| StepItem {
-                    sequence,
-                    tokens,
-                    logits: LogitRows::None,
+            .map(|prepared| self.begin(prepared, probes, depth, options))
+            .collect::<Result<Vec<_>>>()?;
+        // Restored prefixes may be deeper than is needed; one pass has one depth.
+        let mut depths: Vec<usize> = texts.iter().map(|text| text.depth).collect();
+        depths.sort_unstable();
+        depths.dedup();
+        let mut recorders = Vec::new();
+        // Which recorder, and which of its items; none for a text that is known to its end.
+        let mut seen: Vec<Option<(usize, usize)>> = vec![None; texts.len()];
+        for depth in depths {
+            let left = texts.iter_mut().enumerate();
+            let (places, mut group): (Vec<usize>, Vec<&mut Text<'_>>) = left
+                .filter(|(_, text)| text.depth == depth && !text.is_done())
+                .unzip();
+            if !group.is_empty() {
+                for (item, place) in places.into_iter().enumerate() {
+                    seen[place] = Some((recorders.len(), item));
+                }
+                recorders.push(self.run(&mut group, &points, depth, options)?);
+            }
+        }
+        let scored = texts.into_iter().zip(seen).map(|(text, seen)| {
+            let vectors = seen.map_or(Vectors::none(), |(recorder, item)| {
+                kept(&recorders[recorder], item)
+            });
+            let scored = text.scored(text.score(vectors)?);
+            self.keep(&text, &scored)?;
+            Ok(scored)
+        });
+        Ok(scored.collect())
+    }
+
+    /// A text with what is known of it already.
+    fn begin<'a>(
+        &self,
+        prepared: &'a Prepared,
+        probes: &[Arc<LoadedProbe>],
+        depth: usize,
+        options: ReadOptions,
+    ) -> Result<Text<'a>> {
+        let tokens = [prepared.prompt.as_slice(), &prepared.response].concat();
+        let chain = (options.reuse && self.prefix_cache().is_on()).then(|| self.chain(&tokens));
+        let reused = match &chain {
+            None => None,
+            Some(chain) => self.prefix_cache().find(
+                self.model(),
+                &Wanted {
+                    chain,
+                    depth,
+                    n_prompt: prepared.prompt.len(),
+                    at_most: tokens.len(),
+                    probes,
+                },
+            )?,
+        };
+        let (sequence, running) = reused.map_or_else(
+            || (Sequence::new(), None),
+            |reused| (reused.sequence, reused.probes),
+        );
+        Ok(Text {
+            n_reused: sequence.tokens().len(),
+            depth: depth.max(sequence.depth()),
+            running: running.unwrap_or_else(|| RunningProbe::start(probes)),
+            prepared,
+            tokens,
+            chain,
+            sequence,
+        })
+    }
+
+    /// Runs what is left of each text, at least one token.
+    fn run(
+        &self,
+        texts: &mut [&mut Text<'_>],
+        points: &[HookPoint],
+        depth: usize,
+        options: ReadOptions,
+    ) -> Result<Recorder> {
+        let first_kept = texts.iter().map(|text| text.first_kept()).collect();
+        let mut recorder = Recorder::new(points, first_kept);
+        let splits = |text: &&mut Text<'_>| text.n_reused < text.prepared.prompt.len();
+        // A reply without a prompt has nothing to run first.
+        let cuts = if options.split_at_response && texts.iter().all(splits) {
+            vec![true, false]
+        } else {
+            vec![false]
+        };
+        for at_response in cuts {
+            let mut items: Vec<StepItem<'_>> = texts
+                .iter_mut()
+                .map(|text| {
+                    let from = text.sequence.tokens().len();
+                    let to = if at_response {
+                        text.prepared.prompt.len()
+                    } else {
+                        text.tokens.len()
+                    };
+                    StepItem {
+                        sequence: &mut text.sequence,
+                        tokens: &text.tokens[from..to],
+                        logits: LogitRows::None,
+                    }
                 })
                 .collect();
             self.model()
                 .step(&mut items, depth, &mut Hooks::none().observe(&mut recorder))?;
-            Ok(())
-        };
-        // A reply without a prompt has nothing to run first.
-        if options.split_at_response && batch.iter().all(|prepared| !prepared.prompt.is_empty()) {
-            step(
-                batch
-                    .iter()
-                    .map(|prepared| prepared.prompt.as_slice())
-                    .collect(),
-            )?;
-            step(
-                batch
-                    .iter()
-                    .map(|prepared| prepared.response.as_slice())
-                    .collect(),
-            )?;
-        } else {
-            step(whole.iter().map(Vec::as_slice).collect())?;
         }
-        let score = |(item, prepared): (usize, &&Prepared)| {
-            score_kept(prepared, kept(&recorder, item), probes)
+        Ok(recorder)
+    }
+
+    /// Puts a scored text into the prefix cache.
+    fn keep(&self, text: &Text<'_>, scored: &Scored) -> Result<()> {
+        let Some(chain) = &text.chain else {
+            return Ok(());
         };
-        Ok(batch.iter().enumerate().map(score).collect())
+        self.prefix_cache().keep(
+            self.model(),
+            chain,
+            &text.sequence,
+            text.prepared.prompt.len(),
+            scored.probes.clone(),
+        )
     }
 
     fn read_activations(
@@ -171,8 +254,7 @@ impl Detector {
         }
         let (points, numbers): (Vec<HookPoint>, Vec<Vec<f32>>) = values.iter().cloned().unzip();
         let vectors = Vectors::new(&points, &numbers);
-        let mut running: Vec<RunningProbe> =
-            probes.iter().cloned().map(RunningProbe::new).collect();
+        let mut running = RunningProbe::start(probes);
         for probe in &mut running {
             for token in 0..n_tokens {
                 probe.push(vectors, token)?;
@@ -202,30 +284,58 @@ impl Detector {
     }
 }
 
-/// Lets every probe read the end of the prompt and the reply.
-fn score_kept(
-    prepared: &Prepared,
-    vectors: Vectors<'_>,
-    probes: &[Arc<LoadedProbe>],
-) -> Result<Scored> {
-    let n_intent = usize::from(!prepared.prompt.is_empty());
-    let mut running: Vec<RunningProbe> = probes.iter().cloned().map(RunningProbe::new).collect();
-    for probe in &mut running {
-        if n_intent == 1 {
-            probe.read_intent(vectors, 0)?;
+/// A text on its way through the model.
+struct Text<'a> {
+    prepared: &'a Prepared,
+    /// Prompt and response.
+    tokens: Vec<u32>,
+    /// Where prefixes are reused.
+    chain: Option<Chain>,
+    sequence: Sequence,
+    depth: usize,
+    /// Tokens that came from the prefix cache.
+    n_reused: usize,
+    /// The probes after those tokens, or before the end of the prompt.
+    running: Vec<RunningProbe>,
+}
+
+impl Text<'_> {
+    fn is_done(&self) -> bool {
+        self.n_reused == self.tokens.len()
+    }
+
+    /// The first row that a probe reads: the end of the prompt, unless it is known already.
+    fn first_kept(&self) -> usize {
+        let end_of_prompt = self.prepared.prompt.len().saturating_sub(1);
+        self.n_reused.max(end_of_prompt)
+    }
+
+    /// Lets every probe read the rows from [`Self::first_kept`] on.
+    fn score(&self, vectors: Vectors<'_>) -> Result<Vec<RunningProbe>> {
+        let n_prompt = self.prepared.prompt.len();
+        let first = self.first_kept();
+        let mut running = self.running.clone();
+        for probe in &mut running {
+            for position in first..self.tokens.len() {
+                if position < n_prompt {
+                    probe.read_intent(vectors, position - first)?;
+                } else {
+                    probe.push(vectors, position - first)?;
+                }
+            }
         }
-        for token in 0..prepared.response.len() {
-            probe.push(vectors, n_intent + token)?;
+        Ok(running)
+    }
+
+    fn scored(&self, probes: Vec<RunningProbe>) -> Scored {
+        Scored {
+            probes,
+            texts: self.prepared.texts.clone(),
+            usage: Usage {
+                prompt_tokens: self.prepared.prompt.len(),
+                response_tokens: self.prepared.response.len(),
+                computed_tokens: self.tokens.len() - self.n_reused,
+            },
         }
     }
-    let usage = Usage {
-        prompt_tokens: prepared.prompt.len(),
-        response_tokens: prepared.response.len(),
-        computed_tokens: prepared.n_tokens(),
-    };
-    Ok(Scored {
-        probes: running,
-        texts: prepared.texts.clone(),
-        usage,
-    })
 }

@@ -16,6 +16,11 @@ impl<'a> Vectors<'a> {
         Self { points, values }
     }
 
+    /// No token at no point.
+    pub(crate) fn none() -> Self {
+        Self::new(&[], &[])
+    }
+
     /// The vector of one token at one point, `[width]`.
     pub(crate) fn get(&self, point: HookPoint, width: usize, token: usize) -> Option<&'a [f32]> {
         let index = self.points.iter().position(|&other| other == point)?;

@@ -1,135 +1,79 @@
-//! Scores a reply token by token, as it is read in or written by the model.
+//! Lets the model write a reply, and scores it token by token.
 
+mod live_reply;
+mod stop;
+mod token_text;
+
+pub use live_reply::{LiveReply, LiveSnapshot};
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use candor_model::{
-    Hooks, LogitRows, Model, Recorder, Sampler, Sampling, Sequence, Snapshot, StepItem,
-};
-use candor_schema::{HookPoint, Message, Usage};
+use candor_model::{History, Sampler, Sampling};
+use candor_schema::Message;
 
-use crate::detector::{Detector, LoadedProbe, hook_points};
+use crate::detector::{Detector, LoadedProbe};
 use crate::error::{Error, Result};
-use crate::input::ScoreInput;
 use crate::reading::Scored;
 use crate::running::RunningProbe;
-use crate::vectors::kept;
+use stop::{Stop, StopFilter};
+use token_text::{Piece, TokenText};
 
-/// A reply in the making and what the probes say about it so far.
-#[derive(Debug)]
-pub struct LiveReply {
-    model: Arc<Model>,
-    sequence: Sequence,
-    probes: Vec<RunningProbe>,
-    points: Vec<HookPoint>,
-    depth: usize,
-    n_prompt: usize,
-    texts: Vec<String>,
+/// How a reply is written.
+#[derive(Clone, PartialEq)]
+pub struct WriteOptions {
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens of the reply; the model's context is a limit too.
+    pub max_tokens: usize,
+    /// The reply ends before the first of these strings, which may be spread over tokens.
+    pub stop: Vec<String>,
 }
 
-/// A place to go back to: tokens, caches, pooling states and token logits of the prefix.
-#[derive(Debug)]
-pub struct LiveSnapshot {
-    snapshot: Snapshot,
-    probes: Vec<RunningProbe>,
-    texts: Vec<String>,
+impl Default for WriteOptions {
+    /// The most likely tokens, at most 256 of them.
+    fn default() -> Self {
+        Self {
+            sampling: Sampling::GREEDY,
+            max_tokens: 256,
+            stop: Vec::new(),
+        }
+    }
 }
 
-impl LiveReply {
-    /// Appends tokens of the reply, scores each, and returns the next-token logits where every block
-    /// was run.
-    ///
-    /// # Errors
-    /// What the model or a probe refuses; the reply is then as it was.
-    pub fn push(&mut self, tokens: &[u32]) -> Result<Option<Vec<f32>>> {
-        let n_before = self.sequence.tokens().len();
-        let result = self.step(tokens, n_before);
-        if result.is_err() {
-            self.sequence.truncate(n_before);
-        }
-        result
+impl std::fmt::Debug for WriteOptions {
+    /// Without the stop strings, which are user data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteOptions")
+            .field("sampling", &self.sampling)
+            .field("max_tokens", &self.max_tokens)
+            .field("n_stop", &self.stop.len())
+            .finish()
     }
+}
 
-    fn step(&mut self, tokens: &[u32], first_kept: usize) -> Result<Option<Vec<f32>>> {
-        let wants_logits = self.depth == self.model.config().n_layers;
-        let logits = if wants_logits {
-            LogitRows::Last
-        } else {
-            LogitRows::None
-        };
-        let mut recorder = Recorder::new(&self.points, vec![first_kept]);
-        let item = StepItem {
-            sequence: &mut self.sequence,
-            tokens,
-            logits,
-        };
-        let mut out = self.model.step(
-            &mut [item],
-            self.depth,
-            &mut Hooks::none().observe(&mut recorder),
-        )?;
-        let texts = tokens
-            .iter()
-            .map(|&id| self.model.tokenizer().decode(&[id]));
-        let texts: Vec<String> = texts.collect::<candor_model::Result<_>>()?;
-        let mut probes = self.probes.clone();
-        for probe in &mut probes {
-            for token in 0..tokens.len() {
-                probe.push(kept(&recorder, 0), token)?;
-            }
-        }
-        self.probes = probes;
-        self.texts.extend(texts);
-        Ok(out.remove(0).pop())
-    }
+/// Why a reply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// The stop string with this index came.
+    StopString(usize),
+    /// As many tokens as were allowed, or as fit into the context.
+    Length,
+    /// The caller said so.
+    Cancelled,
+}
 
-    /// The probes so far.
-    pub fn probes(&self) -> &[RunningProbe] {
-        &self.probes
-    }
-
-    /// The reply's tokens so far.
-    pub fn tokens(&self) -> &[u32] {
-        &self.sequence.tokens()[self.n_prompt..]
-    }
-
-    /// The scores so far.
-    pub fn scored(&self) -> Scored {
-        let n_tokens = self.sequence.tokens().len();
-        let usage = Usage {
-            prompt_tokens: self.n_prompt,
-            response_tokens: n_tokens - self.n_prompt,
-            computed_tokens: n_tokens,
-        };
-        Scored {
-            probes: self.probes.clone(),
-            texts: self.texts.clone(),
-            usage,
-        }
-    }
-
-    /// A place to go back to.
-    ///
-    /// # Errors
-    /// What the model reports.
-    pub fn snapshot(&self) -> Result<LiveSnapshot> {
-        let snapshot = self.model.snapshot(&self.sequence)?;
-        Ok(LiveSnapshot {
-            snapshot,
-            probes: self.probes.clone(),
-            texts: self.texts.clone(),
-        })
-    }
-
-    /// Goes back to a snapshot of this reply; later tokens and their scores are forgotten.
-    ///
-    /// # Errors
-    /// What the model reports.
-    pub fn rewind(&mut self, to: &LiveSnapshot) -> Result<()> {
-        self.sequence = self.model.restore(&to.snapshot)?;
-        self.probes.clone_from(&to.probes);
-        self.texts.clone_from(&to.texts);
-        Ok(())
-    }
+/// What is known after one more token of a reply.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// New text, of whole characters, that no later token takes back. May be empty.
+    pub text: &'a str,
+    /// Tokens of the reply so far. Some may yet turn out to belong to a stop string.
+    pub n_tokens: usize,
+    /// The probes, which have read all of them.
+    pub probes: &'a [RunningProbe],
 }
 
 /// A generated reply and its scores.
@@ -137,118 +81,187 @@ impl LiveReply {
 pub struct Generated {
     /// The reply's text.
     pub text: String,
-    /// Its tokens, without the one that ends the turn.
+    /// Its tokens, without the one that ends the turn and without those that are wholly part of a stop
+    /// string or come after it.
     pub tokens: Vec<u32>,
-    /// Whether the model ended its turn, rather than the limit.
-    pub ended: bool,
-    /// What the probes say.
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// What the probes say about these tokens.
     pub scored: Scored,
 }
 
 impl Detector {
-    /// Runs a prompt and starts scoring the reply. With `early_exit` only the probed layers are run
-    /// and no next-token logits are to be had.
-    ///
-    /// # Errors
-    /// What the model or a probe refuses; [`candor_model::Error::Empty`] for an empty prompt.
-    pub fn start(
-        &self,
-        prompt: &[u32],
-        probes: &[Arc<LoadedProbe>],
-        early_exit: bool,
-    ) -> Result<(LiveReply, Option<Vec<f32>>)> {
-        let points = hook_points(probes);
-        let depth = self.depth(&points, early_exit);
-        let mut sequence = Sequence::new();
-        let mut recorder = Recorder::new(&points, vec![prompt.len().saturating_sub(1)]);
-        let logits = if depth == self.model().config().n_layers {
-            LogitRows::Last
-        } else {
-            LogitRows::None
-        };
-        let item = StepItem {
-            sequence: &mut sequence,
-            tokens: prompt,
-            logits,
-        };
-        let mut out = self.model().step(
-            &mut [item],
-            depth,
-            &mut Hooks::none().observe(&mut recorder),
-        )?;
-        let mut running: Vec<RunningProbe> =
-            probes.iter().cloned().map(RunningProbe::new).collect();
-        for probe in &mut running {
-            probe.read_intent(kept(&recorder, 0), 0)?;
-        }
-        let reply = LiveReply {
-            model: Arc::clone(self.model()),
-            sequence,
-            probes: running,
-            points,
-            depth,
-            n_prompt: prompt.len(),
-            texts: Vec::new(),
-        };
-        Ok((reply, out.remove(0).pop()))
-    }
-
-    /// Scores a reply one token at a time, as it would be while it is written.
-    ///
-    /// # Errors
-    /// As [`Detector::start`]; activations have no tokens to go through.
-    pub fn read_incrementally(
-        &self,
-        input: &ScoreInput,
-        probes: &[Arc<LoadedProbe>],
-        early_exit: bool,
-    ) -> Result<Scored> {
-        let prepared = input.prepare(self.model())?;
-        let (mut reply, _) = self.start(&prepared.prompt, probes, early_exit)?;
-        for &token in &prepared.response {
-            reply.push(&[token])?;
-        }
-        Ok(reply.scored())
-    }
-
     /// Lets the model reply to messages and scores every token it keeps.
     ///
     /// # Errors
-    /// As [`Detector::start`], and for sampling settings out of range.
+    /// As [`Detector::write`].
     pub fn generate(
         &self,
         messages: &[Message],
-        sampling: Sampling,
-        max_tokens: usize,
+        options: &WriteOptions,
         probes: &[Arc<LoadedProbe>],
     ) -> Result<Generated> {
-        let mut sampler = Sampler::new(sampling)?;
+        self.write(
+            messages,
+            options,
+            probes,
+            &mut |_| ControlFlow::Continue(()),
+        )
+    }
+
+    /// As [`Detector::generate`], and calls `progress` after each token and once at the end. Text is
+    /// given out after all its tokens were scored; its pieces together are the reply's text.
+    ///
+    /// # Errors
+    /// As [`Detector::start`], for sampling settings out of range, and [`Error::StopString`].
+    pub fn write(
+        &self,
+        messages: &[Message],
+        options: &WriteOptions,
+        probes: &[Arc<LoadedProbe>],
+        progress: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Generated> {
+        let mut sampler = Sampler::new(options.sampling.clone())?;
+        let mut draft = Draft::new(&options.stop)?;
         let prompt = self.model().encode_dialogue(messages, &[])?;
         if !prompt.response.is_empty() {
             return Err(Error::Model(candor_model::Error::ChatTemplate {
                 what: "the last message is the assistant's, so there is nothing to reply to".into(),
             }));
         }
+        let tokenizer = self.model().tokenizer();
+        let decode = |tokens: &[u32]| Ok(tokenizer.decode(tokens)?);
         let (mut reply, mut logits) = self.start(&prompt.ids, probes, false)?;
-        let eos = self.model().tokenizer().eos();
-        let mut ended = false;
-        for _ in 0..max_tokens {
-            let next = logits
-                .as_ref()
-                .map(|logits| sampler.sample(logits))
-                .expect("every block was run");
-            if Some(next) == eos {
-                ended = true;
+        let room = self.model().config().n_ctx.saturating_sub(prompt.ids.len());
+        let mut finish = FinishReason::Length;
+        for _ in 0..options.max_tokens.min(room) {
+            let history = History {
+                prompt: &prompt.ids,
+                reply: reply.tokens(),
+            };
+            let logits_now = logits.as_ref().expect("every block was run");
+            let next = sampler.sample(logits_now, history)?;
+            if Some(next) == tokenizer.eos() {
+                finish = FinishReason::EndOfTurn;
                 break;
             }
-            logits = reply.push(&[next])?;
+            let (n_kept, stop) = draft.push(next, decode)?;
+            if n_kept > reply.tokens().len() {
+                logits = reply.push(&[next])?;
+            }
+            if let Some(index) = stop {
+                reply.truncate(n_kept)?;
+                finish = FinishReason::StopString(index);
+                break;
+            }
+            let goes_on = progress(&Progress {
+                text: draft.new_text(),
+                n_tokens: reply.tokens().len(),
+                probes: reply.probes(),
+            });
+            if goes_on.is_break() {
+                finish = FinishReason::Cancelled;
+                break;
+            }
         }
-        let tokens = reply.tokens().to_vec();
+        if matches!(finish, FinishReason::EndOfTurn | FinishReason::Length) {
+            // What was held back may hold a stop string that waited for an earlier one to be completed.
+            let (n_kept, stop) = draft.finish(decode)?;
+            if let Some(index) = stop {
+                reply.truncate(n_kept)?;
+                finish = FinishReason::StopString(index);
+            }
+        }
+        if finish != FinishReason::Cancelled {
+            _ = progress(&Progress {
+                text: draft.new_text(),
+                n_tokens: reply.tokens().len(),
+                probes: reply.probes(),
+            });
+        }
+        reply.keep()?;
         Ok(Generated {
-            text: self.model().tokenizer().decode(&tokens)?,
-            tokens,
-            ended,
+            text: draft.text,
+            tokens: reply.tokens().to_vec(),
+            finish,
             scored: reply.scored(),
         })
+    }
+}
+
+/// The text of a reply in the making.
+struct Draft {
+    token_text: TokenText,
+    filter: StopFilter,
+    /// What was let through.
+    text: String,
+    /// Bytes of it that were there before the last call.
+    n_old: usize,
+    n_tokens: usize,
+    /// Bytes of text, let through or held back, before each token; not yet there for the tokens of an
+    /// unfinished character.
+    starts: Vec<usize>,
+    /// Bytes of text, let through or held back.
+    n_bytes: usize,
+}
+
+impl Draft {
+    fn new(stop: &[String]) -> Result<Self> {
+        Ok(Self {
+            token_text: TokenText::default(),
+            filter: StopFilter::new(stop)?,
+            text: String::new(),
+            n_old: 0,
+            n_tokens: 0,
+            starts: Vec::new(),
+            n_bytes: 0,
+        })
+    }
+
+    /// Takes the next token. Returns how many tokens belong to the text so far, and the index of the
+    /// stop string that ended it.
+    fn push(
+        &mut self,
+        token: u32,
+        decode: impl Fn(&[u32]) -> Result<String>,
+    ) -> Result<(usize, Option<usize>)> {
+        self.n_tokens += 1;
+        let piece = self.token_text.push(token, decode)?;
+        let stop = self.take(&piece);
+        Ok(self.kept(stop))
+    }
+
+    /// Ends the text.
+    fn finish(
+        &mut self,
+        decode: impl Fn(&[u32]) -> Result<String>,
+    ) -> Result<(usize, Option<usize>)> {
+        let piece = self.token_text.finish(decode)?;
+        let mut stop = self.take(&piece);
+        if stop.is_none() {
+            stop = self.filter.finish(&mut self.text);
+        }
+        Ok(self.kept(stop))
+    }
+
+    fn take(&mut self, piece: &Piece) -> Option<Stop> {
+        let starts = piece.starts.iter().map(|start| self.n_bytes + start);
+        self.starts.extend(starts);
+        self.n_bytes += piece.text.len();
+        self.n_old = self.text.len();
+        self.filter.push(&piece.text, &mut self.text)
+    }
+
+    /// Text that the last call let through.
+    fn new_text(&self) -> &str {
+        &self.text[self.n_old..]
+    }
+
+    /// A token with text on both sides of the cut is kept.
+    fn kept(&self, stop: Option<Stop>) -> (usize, Option<usize>) {
+        let n_kept = stop.map_or(self.n_tokens, |stop| {
+            self.starts.partition_point(|&start| start < stop.at)
+        });
+        (n_kept, stop.map(|stop| stop.index))
     }
 }

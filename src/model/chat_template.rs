@@ -1,25 +1,59 @@
 //! Messages to the text that the model was trained on, by the template in its file.
 
+mod locate;
+mod python;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
+use std::path::Path;
+use std::time::SystemTime;
 
 use candor_schema::Message;
+use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value as JinjaValue};
-use minijinja::{Environment, ErrorKind, context};
+use minijinja::value::Value as JinjaValue;
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
-use crate::tokenizer::Tokenizer;
+use crate::json::{Json, insert};
+use crate::tokenizer::{Tokenizer, read_json, read_text};
 
-const NAME: &str = "chat";
+const DEFAULT: &str = "default";
+/// The template that transformers prefers where tools are given.
+const TOOL_USE: &str = "tool_use";
+
+/// What one rendering may cost: an instruction costs one, as do 64 bytes of text. Qwen3's template
+/// spends about 60 per message.
+const FUEL: u64 = 4_000_000;
 
 /// A Jinja chat template, rendered as Hugging Face transformers renders it.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
-    bos: String,
-    eos: String,
+    /// Special tokens by the names that templates know.
+    tokens: Vec<(String, String)>,
+}
+
+/// What a rendering gets besides the messages.
+#[derive(Debug, Clone, Default)]
+pub struct RenderOptions<'a> {
+    /// Whether the text ends where the assistant is to go on.
+    pub add_generation_prompt: bool,
+    /// Tools offered to the model, a list of JSON schemas as in OpenAI's chat format.
+    pub tools: Option<&'a Json>,
+    /// Documents to answer from, a list of objects with `title` and `text`.
+    pub documents: Option<&'a Json>,
+    /// Whether the model is to think before it answers, where the template asks.
+    pub enable_thinking: Option<bool>,
+    /// Further variables, as in `chat_template_kwargs`.
+    pub variables: &'a [(String, Json)],
+    /// Gives the template the arguments of tool calls as objects, where they are strings that hold
+    /// one, as in OpenAI's format. transformers does not; servers do.
+    pub parse_arguments: bool,
+    /// The time, in UTC, that `strftime_now` tells; without it the machine's, in its zone.
+    pub now: Option<SystemTime>,
 }
 
 /// Rendered messages, and where each message's content stands in the text.
@@ -27,8 +61,12 @@ pub struct ChatTemplate {
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// Where content stands, in order of the text.
+    /// Where content stands, in order of the text. A content that the template takes apart, as it
+    /// does with `<think>`, stands in several places; one that it leaves out, in none.
     pub contents: Vec<Content>,
+    /// Where other input, such as a tool's description, spells a control token, in order of the
+    /// text. It is text there too.
+    pub spelled: Vec<Range<usize>>,
 }
 
 /// Where one message's content stands.
@@ -42,54 +80,103 @@ pub struct Content {
     pub skipped: usize,
 }
 
+impl Rendered {
+    /// Byte ranges in which no control token may be read, in ascending order and without overlap.
+    pub fn text_only(&self) -> Vec<Range<usize>> {
+        let contents = self.contents.iter().map(|content| content.range.clone());
+        let mut ranges: Vec<Range<usize>> = contents.chain(self.spelled.iter().cloned()).collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+}
+
 impl ChatTemplate {
     pub(crate) fn from_gguf(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Option<Self>> {
-        let source = match gguf.get("tokenizer.chat_template") {
-            None => return Ok(None),
-            Some(Value::String(source)) => source.clone(),
-            Some(_) => {
-                return Err(Error::Metadata {
-                    key: "tokenizer.chat_template".into(),
-                    expected: "a string",
-                });
-            }
+        let template = |key: &str| match gguf.get(key) {
+            None => Ok(None),
+            Some(Value::String(source)) => Ok(Some(source.clone())),
+            Some(_) => Err(Error::Metadata {
+                key: key.to_owned(),
+                expected: "a string",
+            }),
         };
-        let entry = |id: Option<u32>| {
-            id.and_then(|id| tokenizer.vocabulary_entry(id))
-                .unwrap_or_default()
-                .to_owned()
+        let Some(source) = template("tokenizer.chat_template")? else {
+            return Ok(None);
         };
-        Self::new(source, entry(tokenizer.bos()), entry(tokenizer.eos())).map(Some)
+        let tool_use = template("tokenizer.chat_template.tool_use")?;
+        Self::new(source, tool_use, tokenizer).map(Some)
     }
 
-    fn new(source: String, bos: String, eos: String) -> Result<Self> {
+    /// The template of a Hugging Face folder: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json`.
+    #[allow(dead_code, reason = "used once models are opened from folders")]
+    pub(crate) fn from_folder(folder: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>> {
+        if let Some(source) = read_text(&folder.join("chat_template.jinja"))? {
+            let tool_use = read_text(&folder.join("additional_chat_templates/tool_use.jinja"))?;
+            return Self::new(source, tool_use, tokenizer).map(Some);
+        }
+        let config: Option<Json> = read_json(&folder.join("tokenizer_config.json"))?;
+        let wrong = || Error::ChatTemplate {
+            what: "`chat_template` in `tokenizer_config.json` is neither a text nor a list of named texts"
+                .into(),
+        };
+        match config.as_ref().and_then(|config| config.get("chat_template")) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(source)) => Self::new(source.clone(), None, tokenizer).map(Some),
+            Some(Json::Array(templates)) => {
+                let named = |name: &str| -> Option<String> {
+                    let named = |entry: &&Json| entry.get("name").and_then(Json::as_str) == Some(name);
+                    let entry = templates.iter().find(named)?;
+                    Some(entry.get("template")?.as_str()?.to_owned())
+                };
+                let source = named(DEFAULT).ok_or_else(wrong)?;
+                Self::new(source, named(TOOL_USE), tokenizer).map(Some)
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    fn new(source: String, tool_use: Option<String>, tokenizer: &Tokenizer) -> Result<Self> {
+        let tokens = tokenizer.named_tokens().into_iter();
+        let tokens = tokens.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Self::with_tokens(source, tool_use, tokens.collect())
+    }
+
+    fn with_tokens(
+        source: String,
+        tool_use: Option<String>,
+        tokens: Vec<(String, String)>,
+    ) -> Result<Self> {
         let mut environment = Environment::new();
-        // The settings of transformers' `_compile_jinja_template`.
+        // The settings of transformers' `_cached_compile_jinja_template`.
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build();
         environment.set_syntax(syntax.expect("the delimiters are the default ones"));
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function(
-            "raise_exception",
-            |what: String| -> std::result::Result<JinjaValue, minijinja::Error> {
-                Err(minijinja::Error::new(ErrorKind::InvalidOperation, what))
-            },
-        );
+        python::add_to(&mut environment);
         // A template is data from a file: it must end.
         environment.set_recursion_limit(64);
-        environment
-            .add_template_owned(NAME, source.clone())
-            .map_err(|error| Error::ChatTemplate {
-                what: error.to_string(),
-            })?;
+        environment.set_fuel(Some(FUEL));
+        let named = [(DEFAULT, Some(&source)), (TOOL_USE, tool_use.as_ref())];
+        for (name, source) in named {
+            if let Some(source) = source {
+                environment
+                    .add_template_owned(name, without_generation_tags(source))
+                    .map_err(failed)?;
+            }
+        }
         Ok(Self {
             environment,
             source,
-            bos,
-            eos,
+            tokens,
         })
     }
 
@@ -103,166 +190,177 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::ChatTemplate`] if the template refuses the messages.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let template = self
-            .environment
-            .get_template(NAME)
-            .expect("added by the constructor");
-        let messages: Vec<JinjaValue> = messages
-            .iter()
-            .map(|message| JinjaValue::from(Serde(message)))
-            .collect();
-        template
-            .render(context! {
-                messages,
+        self.render_with(
+            messages,
+            &RenderOptions {
                 add_generation_prompt,
-                bos_token => &self.bos,
-                eos_token => &self.eos,
-            })
-            .map_err(|error| Error::ChatTemplate {
-                what: error.to_string(),
-            })
+                ..RenderOptions::default()
+            },
+        )
     }
 
-    /// Renders messages and locates every message's content.
-    ///
-    /// Works for any template that writes each content once, trimmed or not: a content is found by
-    /// rendering again with a marker in its place and comparing what stands before and after it.
+    /// Renders messages with tools, documents and variables.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`], or [`Error::ContentNotFound`] if the template rewrites a content.
-    pub fn render_located(
-        &self,
-        messages: &[Message],
-        add_generation_prompt: bool,
-    ) -> Result<Rendered> {
-        let text = self.render(messages, add_generation_prompt)?;
-        let mut contents = Vec::new();
-        for index in 0..messages.len() {
-            if messages[index].content.is_empty() {
-                continue;
-            }
-            contents.push(self.locate(messages, index, add_generation_prompt, &text)?);
-        }
-        contents.sort_by_key(|content| content.range.start);
-        if contents
-            .windows(2)
-            .any(|pair| pair[0].range.end > pair[1].range.start)
-        {
-            return Err(Error::ContentNotFound {
-                message: contents[0].message,
-            });
-        }
-        Ok(Rendered { text, contents })
+    /// As [`ChatTemplate::render`].
+    pub fn render_with(&self, messages: &[Message], options: &RenderOptions<'_>) -> Result<String> {
+        self.render_json(&json_messages(messages)?, options)
     }
 
-    fn locate(
-        &self,
-        messages: &[Message],
-        index: usize,
-        generation_prompt: bool,
-        text: &str,
-    ) -> Result<Content> {
-        let not_found = Error::ContentNotFound { message: index };
-        let original = &messages[index].content;
-        let marker = format!("candor-content-{index}");
-        let mut marked = messages.to_vec();
-        marked[index].content.clone_from(&marker);
-        let marked = self.render(&marked, generation_prompt)?;
-        let Some(start) = marked.find(&marker) else {
-            return Err(not_found);
+    /// Renders messages that are JSON objects, whose keys keep their order.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_json(&self, messages: &[Json], options: &RenderOptions<'_>) -> Result<String> {
+        let messages: Vec<JinjaValue> = messages
+            .iter()
+            .map(|message| {
+                let mut message = message.clone();
+                if options.parse_arguments {
+                    parse_arguments(&mut message);
+                }
+                name_reasoning(&mut message);
+                python::value(&message)
+            })
+            .collect();
+        let tokens = self.tokens.iter().map(|(name, text)| (name.as_str(), JinjaValue::from(text)));
+        let variables = options.variables.iter();
+        let variables = variables.map(|(name, value)| (name.as_str(), python::value(value)));
+        let mut context: Vec<(&str, JinjaValue)> = tokens.chain(variables).collect();
+        if let Some(thinking) = options.enable_thinking {
+            context.push(("enable_thinking", thinking.into()));
+        }
+        if let Some(now) = options.now {
+            context.push((python::NOW, python::seconds(now).into()));
+        }
+        // Absent lists are `None` there, not undefined.
+        let list = |list: Option<&Json>| python::value(list.unwrap_or(&Json::Null));
+        context.push(("tools", list(options.tools)));
+        context.push(("documents", list(options.documents)));
+        context.push(("messages", messages.into()));
+        context.push(("add_generation_prompt", options.add_generation_prompt.into()));
+
+        let tool_use = options.tools.and_then(|_| self.environment.get_template(TOOL_USE).ok());
+        let template = match tool_use {
+            Some(template) => template,
+            None => self
+                .environment
+                .get_template(DEFAULT)
+                .expect("added by the constructor"),
         };
-        let n_after = marked.len() - start - marker.len();
-        let Some(end) = text.len().checked_sub(n_after).filter(|&end| end >= start) else {
-            return Err(not_found);
+        let context = JinjaValue::from_pairs(context);
+        template.render(context).map_err(failed)
+    }
+}
+
+fn failed(error: minijinja::Error) -> Error {
+    let what = if error.kind() == minijinja::ErrorKind::OutOfFuel {
+        format!("it does not end within {FUEL} steps")
+    } else {
+        error.to_string()
+    };
+    Error::ChatTemplate { what }
+}
+
+fn json_messages(messages: &[Message]) -> Result<Vec<Json>> {
+    let json = |message| -> serde_json::Result<Json> { Ok(serde_json::to_value(message)?.into()) };
+    let messages = messages.iter().map(|message| {
+        // The order of the fields of the type, which `serde_json::Value` does not keep.
+        let Json::Object(mut entries) = json(message).map_err(|error| Error::ChatTemplate {
+            what: error.to_string(),
+        })?
+        else {
+            unreachable!("a struct serialises to an object");
         };
-        let same_around = text.get(..start) == marked.get(..start)
-            && text.get(end..) == marked.get(start + marker.len()..);
-        let Some(found) = text.get(start..end).filter(|_| same_around) else {
-            return Err(not_found);
+        let place = |key: &str| match key {
+            "role" => 0,
+            "content" => 1,
+            "tool_calls" => 2,
+            _ => 3,
         };
-        // Templates leave content as it is or trim its ends.
-        let skipped = [
-            original.as_str(),
-            original.trim(),
-            original.trim_start(),
-            original.trim_end(),
-        ]
-        .iter()
-        .find(|candidate| **candidate == found)
-        .map(|candidate| candidate.as_ptr() as usize - original.as_ptr() as usize);
-        match skipped {
-            Some(skipped) => Ok(Content {
-                message: index,
-                range: start..end,
-                skipped,
-            }),
-            None => Err(not_found),
+        entries.sort_by_key(|(key, _)| place(key));
+        Ok(Json::Object(entries))
+    });
+    messages.collect()
+}
+
+/// Reasoning has one name in old messages and another in new ones; transformers gives both
+/// (`_alias_reasoning_fields`).
+fn name_reasoning(message: &mut Json) {
+    let names = ["reasoning_content", "thinking", "reasoning"];
+    let given = names.iter().find_map(|name| message.get(name).filter(|value| **value != Json::Null));
+    let Some(reasoning) = given.cloned() else {
+        return;
+    };
+    if let Json::Object(entries) = message {
+        let mut named = vec![("thinking".to_owned(), reasoning.clone())];
+        for (key, value) in entries.drain(..) {
+            insert(&mut named, &key, value);
+        }
+        insert(&mut named, "reasoning_content", reasoning);
+        *entries = named;
+    }
+}
+
+fn parse_arguments(message: &mut Json) {
+    let Some(Json::Array(calls)) = message.get_mut("tool_calls") else {
+        return;
+    };
+    for call in calls {
+        let arguments = match call.get("function") {
+            Some(_) => call.get_mut("function").and_then(|function| function.get_mut("arguments")),
+            None => call.get_mut("arguments"),
+        };
+        if let Some(arguments) = arguments
+            && let Some(text) = arguments.as_str()
+            && let Ok(object @ Json::Object(_)) = Json::parse(text)
+        {
+            *arguments = object;
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use candor_schema::Role;
-
-    use super::*;
-
-    fn template(source: &str) -> ChatTemplate {
-        ChatTemplate::new(source.into(), "<s>".into(), "</s>".into()).unwrap()
-    }
-
-    fn messages() -> Vec<Message> {
-        vec![
-            Message::new(Role::User, "user"),
-            Message::new(Role::Assistant, " user \n"),
-        ]
-    }
-
-    #[test]
-    fn content_is_found_though_it_looks_like_a_role() {
-        let template = template("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}");
-        let rendered = template.render_located(&messages(), false).unwrap();
-        assert_eq!(rendered.text, "<user>user<assistant> user \n");
-        assert_eq!(
-            rendered.contents[0],
-            Content {
-                message: 0,
-                range: 6..10,
-                skipped: 0
+/// Turns `{% generation %}…{% endgeneration %}`, with which transformers marks what the assistant
+/// wrote, into a block with a scope of its own, which is what it is otherwise.
+fn without_generation_tags(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find('{') {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        let end_of = |open: &str, close: &str| {
+            tag.starts_with(open)
+                .then(|| tag.find(close).map_or(tag.len(), |end| end + close.len()))
+        };
+        // Neither comments nor expressions hold tags, even if they hold their delimiters.
+        let skipped = end_of("{#", "#}").or_else(|| end_of("{{", "}}"));
+        if let Some(end) = skipped {
+            out.push_str(&tag[..end]);
+            rest = &tag[end..];
+            continue;
+        }
+        match end_of("{%", "%}") {
+            Some(end) => {
+                let (tag, after) = tag.split_at(end);
+                out.push_str(&generation_tag(tag).unwrap_or_else(|| tag.to_owned()));
+                rest = after;
             }
-        );
-        assert_eq!(
-            &rendered.text[rendered.contents[1].range.clone()],
-            " user \n"
-        );
+            None => {
+                out.push('{');
+                rest = &tag[1..];
+            }
+        }
     }
+    out + rest
+}
 
-    #[test]
-    fn trimmed_content_is_found() {
-        let template =
-            template("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}");
-        let rendered = template.render_located(&messages(), false).unwrap();
-        assert_eq!(rendered.contents[1].skipped, 1);
-        assert_eq!(&rendered.text[rendered.contents[1].range.clone()], "user");
-    }
-
-    #[test]
-    fn rewritten_content_is_refused() {
-        let template = template("{% for m in messages %}{{ m.content | upper }}{% endfor %}");
-        let error = template.render_located(&messages(), false).unwrap_err();
-        assert!(
-            matches!(error, Error::ContentNotFound { message: 0 }),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_template_may_refuse() {
-        let template = template("{{ raise_exception('roles must alternate') }}");
-        let error = template.render(&messages(), false).unwrap_err();
-        assert!(
-            error.to_string().contains("roles must alternate"),
-            "{error}"
-        );
-    }
+fn generation_tag(tag: &str) -> Option<String> {
+    let inner = tag.strip_prefix("{%")?.strip_suffix("%}")?;
+    let name = inner.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+    let replacement = match name {
+        "generation" => "with",
+        "endgeneration" => "endwith",
+        _ => return None,
+    };
+    Some(tag.replacen(name, replacement, 1))
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candor_schema::{Message, Role, Segment, Span};
 
+use crate::chat_template::RenderOptions;
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -38,6 +39,20 @@ impl Model {
     /// # Errors
     /// What the template or the tokenizer refuses; [`Error::Empty`] for an empty scored turn.
     pub fn encode_dialogue(&self, messages: &[Message], spans: &[Span]) -> Result<DialogueTokens> {
+        self.encode_dialogue_with(messages, spans, &RenderOptions::default())
+    }
+
+    /// [`Model::encode_dialogue`] with tools, documents and variables; whether the text ends where
+    /// the assistant is to go on still follows from the last message.
+    ///
+    /// # Errors
+    /// As [`Model::encode_dialogue`].
+    pub fn encode_dialogue_with(
+        &self,
+        messages: &[Message],
+        spans: &[Span],
+        options: &RenderOptions<'_>,
+    ) -> Result<DialogueTokens> {
         if messages.is_empty() {
             return Err(Error::Empty {
                 what: "list of messages",
@@ -50,25 +65,29 @@ impl Model {
                 what: "assistant turn",
             });
         }
-        let rendered = self
-            .chat_template()?
-            .render_located(messages, scored.is_none())?;
-        let ranges: Vec<Range<usize>> = rendered
-            .contents
-            .iter()
-            .map(|content| content.range.clone())
-            .collect();
-        let tokens = self.tokenizer().encode_template(&rendered.text, &ranges)?;
+        let options = RenderOptions {
+            add_generation_prompt: scored.is_none(),
+            ..options.clone()
+        };
+        let rendered =
+            self.chat_template()?
+                .render_located_with(messages, &options, self.tokenizer())?;
+        let tokens = self
+            .tokenizer()
+            .encode_template(&rendered.text, &rendered.text_only())?;
 
         let span_ranges: Vec<Range<usize>> = spans
             .iter()
-            .filter_map(|span| {
-                let content = rendered
-                    .contents
-                    .iter()
-                    .find(|content| content.message == span.message)?;
-                let at = |byte: usize| content.range.start + byte.saturating_sub(content.skipped);
-                Some(at(span.start)..at(span.end).min(content.range.end))
+            .flat_map(|span| {
+                let contents = rendered.contents.iter();
+                let contents = contents.filter(|content| content.message == span.message);
+                contents.map(|content| {
+                    let at = |byte: usize| {
+                        let byte = content.range.start + byte.saturating_sub(content.skipped);
+                        byte.min(content.range.end)
+                    };
+                    at(span.start)..at(span.end)
+                })
             })
             .collect();
         let places: Vec<TokenPlace> = tokens

@@ -240,6 +240,12 @@ pub enum Error {
         /// Its range.
         expected: &'static str,
     },
+    /// Next-token logits from which no token can be chosen.
+    #[error("next-token logit {index} is not a usable number")]
+    NextLogit {
+        /// Index of the first one, 0 where all tokens are ruled out.
+        index: usize,
+    },
     /// The tensor library failed.
     #[error("inference failed")]
     Candle(#[from] candle_core::Error),
@@ -291,7 +297,7 @@ impl Error {
             Self::ShallowCache { .. } => "start a new sequence".into(),
             Self::ForeignSnapshot => "restore a snapshot with the model that made it".into(),
             Self::EditWidth { .. } => "make the edit's vector from this model".into(),
-            Self::Sampling { .. } | Self::Observer { .. } | Self::Candle(_) => return None,
+            Self::Sampling { .. } | Self::NextLogit { .. } | Self::Observer { .. } | Self::Candle(_) => return None,
         })
     }
 }

@@ -134,6 +134,16 @@ impl Gguf {
         }
     }
 
+    pub(crate) fn floats(&self, key: &str) -> Result<&[f32]> {
+        match self.get(key) {
+            Some(Value::Floats(values)) => Ok(values),
+            _ => Err(Error::Metadata {
+                key: key.to_owned(),
+                expected: "an array of floats",
+            }),
+        }
+    }
+
     pub(crate) fn has_tensor(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use candle_core::{Device, Tensor};
 use candor_schema::HookPoint;
 
 use crate::edit::Edit;
 use crate::error::Result;
 use crate::row_map::RowMap;
-use crate::tensor::with_f32_slice;
 
 /// Reads the vectors that pass a set of hook points.
 pub trait Observer {
@@ -81,31 +79,25 @@ impl<'a> Hooks<'a> {
             .map(|item| (item.edit.point(), item.edit.width()))
     }
 
-    /// Lets listeners at `point` edit, then observe `x`, `[row, width]`; returns what goes on.
-    pub(crate) fn at(&mut self, point: HookPoint, x: Tensor, rows: &RowMap) -> Result<Tensor> {
+    /// Lets listeners at `point` edit, then observe `values`, `[row, width]`.
+    pub(crate) fn at(&mut self, point: HookPoint, values: &mut [f32], rows: &RowMap) -> Result<()> {
         if !self.points.contains(&point) {
-            return Ok(x);
+            return Ok(());
         }
-        let mut x = x;
-        if self.edits.iter().any(|item| item.edit.point() == point) {
-            let shape = x.shape().clone();
-            let mut values = with_f32_slice(&x, |values| Ok(values.to_vec()))?;
-            let width = values.len() / rows.n_rows();
-            for item in self.edits.iter().filter(|item| item.edit.point() == point) {
-                for row in rows.item_rows(item.item) {
-                    item.edit.apply(
-                        rows.rows()[row].position,
-                        &mut values[row * width..(row + 1) * width],
-                    );
-                }
+        let width = values.len() / rows.n_rows();
+        for item in self.edits.iter().filter(|item| item.edit.point() == point) {
+            for row in rows.item_rows(item.item) {
+                item.edit.apply(
+                    rows.rows()[row].position,
+                    &mut values[row * width..(row + 1) * width],
+                );
             }
-            x = Tensor::from_vec(values, shape, &Device::Cpu)?;
         }
         for observer in &mut self.observers {
             if observer.points().contains(&point) {
-                with_f32_slice(&x, |values| observer.observe(point, rows, values))?;
+                observer.observe(point, rows, values)?;
             }
         }
-        Ok(x)
+        Ok(())
     }
 }

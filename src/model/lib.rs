@@ -23,6 +23,7 @@ mod arch;
 mod config;
 mod file_map;
 mod gguf;
+mod json;
 mod safetensors;
 mod source;
 mod tensor;
@@ -36,6 +37,11 @@ mod tokenizer;
 mod decoder;
 mod edit;
 mod hooks;
+#[allow(
+    unsafe_code,
+    reason = "vector instructions, and buffers that several threads write in parts"
+)]
+mod kernel;
 mod kv_cache;
 mod recorder;
 mod rope;
@@ -47,16 +53,18 @@ mod fingerprint;
 mod model;
 
 pub use arch::architecture_names;
-pub use chat_template::{ChatTemplate, Content, Rendered};
+pub use chat_template::{ChatTemplate, Content, RenderOptions, Rendered};
 pub use config::{Activation, DecoderConfig, Experts, Norms, QkNorm, RopeConfig, RopeScaling};
+pub use decoder::Compute;
 pub use dialogue_tokens::{DialogueTokens, TokenPlace};
 pub use edit::{Ablate, EDITS, Edit, Patch, Steer};
 pub use error::{Error, Result};
 pub use hooks::{Hooks, Observer};
-pub use model::{LogitRows, Logits, Model, StepItem, WeightType};
+pub use json::Json;
+pub use model::{LogitBlock, LogitRow, LogitRows, Logits, Model, Options, StepItem, WeightType};
 pub use recorder::Recorder;
 pub use row_map::{Row, RowMap};
-pub use sampler::{Sampler, Sampling, surprise};
+pub use sampler::{History, Sampler, Sampling, surprise};
 pub use sequence::{Sequence, Snapshot};
 pub use threads::n_threads;
 pub use tokenizer::{Token, Tokenizer};

@@ -7,19 +7,28 @@ use serde::Serialize;
 
 use crate::chat_template::ChatTemplate;
 use crate::config::DecoderConfig;
-use crate::decoder::Decoder;
+use crate::decoder::{Compute, Decoder};
 use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::hooks::Hooks;
+use crate::kernel::padded_head;
 use crate::row_map::RowMap;
-use crate::sequence::{Sequence, Snapshot, copy_caches};
-use crate::source::Source;
-use crate::tensor::with_f32_slice;
+use crate::sequence::{Sequence, Snapshot};
+use crate::source::{Files, Source};
 use crate::tokenizer::Tokenizer;
 
-/// Rows of one pass over the blocks. Longer steps are cut, which bounds the attention scores to
-/// this many rows times the context.
+/// Rows of one pass over the blocks. Longer steps are cut, which bounds the buffers.
 const MAX_ROWS: usize = 512;
+
+/// Rows whose logits are made at a time, which bounds them to this many vocabularies.
+const LOGIT_ROWS: usize = 16;
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Arithmetic of quantised weights.
+    pub compute: Compute,
+}
 
 /// A model in memory.
 #[derive(Debug)]
@@ -33,14 +42,14 @@ pub struct Model {
     types: Vec<WeightType>,
 }
 
-/// How much of a file is stored in one type.
+/// How much of a file or of memory is in one type.
 #[derive(Debug, Clone, Serialize)]
 pub struct WeightType {
-    /// GGML's name of the type.
+    /// Name of the type.
     pub name: String,
     /// Number of tensors.
     pub n_tensors: usize,
-    /// Their bytes in the file.
+    /// Their bytes.
     pub n_bytes: usize,
 }
 
@@ -66,23 +75,62 @@ pub enum LogitRows {
     From(usize),
 }
 
+/// Which token of a step a row of logits follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogitRow {
+    /// Index of the item.
+    pub item: usize,
+    /// Index into the item's new tokens.
+    pub token: usize,
+}
+
+/// Next-token logits of a few rows.
+#[derive(Debug, Clone, Copy)]
+pub struct LogitBlock<'a> {
+    owners: &'a [LogitRow],
+    values: &'a [f32],
+    n_vocab: usize,
+}
+
+impl<'a> LogitBlock<'a> {
+    /// Each row with its `[n_vocab]` logits, in ascending order per item.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (LogitRow, &'a [f32])> {
+        let values = self.values.chunks_exact(self.n_vocab);
+        self.owners.iter().copied().zip(values)
+    }
+}
+
 /// Next-token logits of one item, `[row, n_vocab]`, one row per wanted row.
 pub type Logits = Vec<Vec<f32>>;
 
 impl Model {
-    /// Loads a GGUF file with dense f32 weights.
+    /// Loads a GGUF file with the default arithmetic.
     ///
     /// # Errors
     /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Loads a GGUF file, or a folder with `config.json` and safetensors files.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_with(path: &Path, options: Options) -> Result<Self> {
         let source = Source::open(path)?;
         let config = source.config().clone();
-        let gguf = source.gguf().ok_or_else(|| Error::Tokenizer {
-            what: "folders' tokenizers are not read yet".into(),
-        })?;
-        let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
-        let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
-        let fingerprint = fingerprint::of(&source, &tokenizer, template.as_ref());
+        let (tokenizer, template) = match source.files() {
+            Files::Gguf(gguf) => {
+                let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
+                let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
+                (tokenizer, template)
+            }
+            Files::Folder(folder) => {
+                let tokenizer = Tokenizer::from_folder(folder.path(), config.n_vocab)?;
+                let template = ChatTemplate::from_folder(folder.path(), &tokenizer)?;
+                (tokenizer, template)
+            }
+        };
         let types = source.types().into_iter();
         let types = types
             .map(|(name, (n_tensors, n_bytes))| WeightType {
@@ -91,7 +139,9 @@ impl Model {
                 n_bytes,
             })
             .collect();
-        let decoder = Decoder::load(source.weights(), config)?;
+        let decoder = Decoder::load(source.weights(), config, options.compute)?;
+        let compute = decoder.compute();
+        let fingerprint = fingerprint::of(&source, &tokenizer, template.as_ref(), compute);
         let name = path.file_stem().map_or_else(
             || "model".into(),
             |stem| stem.to_string_lossy().into_owned(),
@@ -142,7 +192,27 @@ impl Model {
         })
     }
 
-    /// Bytes of the dense weights in memory.
+    /// Types of the weight matrices in memory, with their number and bytes.
+    pub fn packed_types(&self) -> Vec<WeightType> {
+        let mut types: Vec<WeightType> = Vec::new();
+        for matrix in self.decoder.matrices() {
+            let name = matrix.kind().name();
+            let index = types.iter().position(|kind| kind.name == name);
+            let index = index.unwrap_or_else(|| {
+                types.push(WeightType {
+                    name: name.to_owned(),
+                    n_tensors: 0,
+                    n_bytes: 0,
+                });
+                types.len() - 1
+            });
+            types[index].n_tensors += 1;
+            types[index].n_bytes += matrix.n_bytes();
+        }
+        types
+    }
+
+    /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.decoder.weight_bytes()
     }
@@ -150,7 +220,8 @@ impl Model {
     /// Bytes that one token adds to the caches of all blocks.
     pub fn cache_bytes_per_token(&self) -> usize {
         let config = self.config();
-        2 * config.n_layers * config.n_kv_heads * config.d_head * size_of::<f32>()
+        let d_heads = config.d_head + padded_head(config.d_head);
+        config.n_layers * config.n_kv_heads * d_heads * size_of::<f32>()
     }
 
     /// Width of the vectors at `site`, or `None` where the model has no such site.
@@ -161,7 +232,8 @@ impl Model {
                 Some(config.d_model)
             }
             Site::AttnZ => Some(config.n_heads * config.d_head),
-            Site::MlpPost => Some(config.d_mlp),
+            Site::MlpPost if config.experts.is_none() => Some(config.d_mlp),
+            Site::MlpRouterLogits => config.experts.map(|experts| experts.n_experts),
             _ => None,
         }
     }
@@ -210,9 +282,10 @@ impl Model {
 
     /// Appends tokens to each item's sequence and runs blocks `0..depth` over all of them, packed.
     ///
-    /// An item's vectors do not depend on the other items. Logits need every block, so they may
-    /// only be wanted where `depth` is the number of layers. Everything is checked before the
-    /// first sequence is touched; a failure later leaves the sequences as they were.
+    /// An item's vectors and logits do not depend on the other items, on how its tokens are cut into
+    /// steps, or on `depth`, to the bit. Logits need every block, so they may only be wanted where
+    /// `depth` is the number of layers. Everything is checked before the first sequence is touched;
+    /// a failure later leaves the sequences as they were.
     ///
     /// # Errors
     /// What [`Model::check_tokens`] refuses, hook points that do not exist, edits of the wrong
@@ -223,6 +296,27 @@ impl Model {
         depth: usize,
         hooks: &mut Hooks<'_>,
     ) -> Result<Vec<Logits>> {
+        let mut logits: Vec<Logits> = vec![Vec::new(); items.len()];
+        self.step_with(items, depth, hooks, &mut |block| {
+            for (owner, row) in block.rows() {
+                logits[owner.item].push(row.to_vec());
+            }
+        })?;
+        Ok(logits)
+    }
+
+    /// The same, with logits lent to `read` a few rows at a time instead of kept: those of a long
+    /// text are a vocabulary per token.
+    ///
+    /// # Errors
+    /// As [`Model::step`].
+    pub fn step_with(
+        &self,
+        items: &mut [StepItem<'_>],
+        depth: usize,
+        hooks: &mut Hooks<'_>,
+        read: &mut dyn FnMut(LogitBlock<'_>),
+    ) -> Result<()> {
         let config = self.config();
         let wants_logits = items.iter().any(|item| item.logits != LogitRows::None);
         if depth == 0 || depth > config.n_layers || (wants_logits && depth < config.n_layers) {
@@ -253,7 +347,7 @@ impl Model {
             .iter()
             .map(|item| item.sequence.tokens.len())
             .collect();
-        let result = self.run(items, depth, hooks);
+        let result = self.run(items, depth, hooks, read);
         if result.is_err() {
             for (item, len) in items.iter_mut().zip(before) {
                 item.sequence.truncate(len);
@@ -268,8 +362,10 @@ impl Model {
         items: &mut [StepItem<'_>],
         depth: usize,
         hooks: &mut Hooks<'_>,
-    ) -> Result<Vec<Logits>> {
-        let mut logits: Vec<Logits> = vec![Vec::new(); items.len()];
+        read: &mut dyn FnMut(LogitBlock<'_>),
+    ) -> Result<()> {
+        let mut work = self.decoder.workspace();
+        let n_vocab = self.config().n_vocab;
         let mut done = vec![0; items.len()];
         while done
             .iter()
@@ -296,9 +392,8 @@ impl Model {
                 .collect();
             let mut sequences: Vec<&mut Sequence> =
                 items.iter_mut().map(|item| &mut *item.sequence).collect();
-            let resid = self
-                .decoder
-                .forward(&tokens, &mut sequences, &rows, depth, hooks)?;
+            self.decoder
+                .forward(&tokens, &mut sequences, &rows, depth, hooks, &mut work)?;
 
             let mut chosen = Vec::new();
             let mut owners = Vec::new();
@@ -309,40 +404,36 @@ impl Model {
                     LogitRows::From(first) => first,
                 };
                 for (offset, row) in rows.item_rows(index).enumerate() {
-                    if done[index] + offset >= wanted_from {
-                        chosen.push(row as u32);
-                        owners.push(index);
+                    let token = done[index] + offset;
+                    if token >= wanted_from {
+                        chosen.push(row);
+                        owners.push(LogitRow { item: index, token });
                     }
                 }
             }
-            if !chosen.is_empty() {
-                let n_vocab = self.config().n_vocab;
-                with_f32_slice(&self.decoder.logits(&resid, &chosen)?, |values| {
-                    for (owner, row) in owners.iter().zip(values.chunks_exact(n_vocab)) {
-                        logits[*owner].push(row.to_vec());
-                    }
-                    Ok(())
-                })?;
+            for (chosen, owners) in chosen.chunks(LOGIT_ROWS).zip(owners.chunks(LOGIT_ROWS)) {
+                let values = self.decoder.logits(chosen, &mut work);
+                read(LogitBlock {
+                    owners,
+                    values,
+                    n_vocab,
+                });
             }
             for (item, (done, n)) in items.iter_mut().zip(done.iter_mut().zip(counts)) {
                 item.sequence.tokens.extend(&item.tokens[*done..*done + n]);
                 *done += n;
             }
         }
-        Ok(logits)
+        Ok(())
     }
 
     /// Copies a sequence, so that it can be gone back to.
-    ///
-    /// # Errors
-    /// [`Error::Candle`] if the copy fails.
-    pub fn snapshot(&self, sequence: &Sequence) -> Result<Snapshot> {
-        let caches = copy_caches(&sequence.caches)?;
-        Ok(Snapshot {
+    pub fn snapshot(&self, sequence: &Sequence) -> Snapshot {
+        Snapshot {
             tokens: sequence.tokens.clone(),
-            caches,
+            caches: sequence.caches.clone(),
             model_key: self.key.clone(),
-        })
+        }
     }
 
     /// A new sequence that goes on from a snapshot.
@@ -355,7 +446,7 @@ impl Model {
         }
         Ok(Sequence {
             tokens: snapshot.tokens.clone(),
-            caches: copy_caches(&snapshot.caches)?,
+            caches: snapshot.caches.clone(),
         })
     }
 }

@@ -111,7 +111,7 @@ impl Safetensors {
     }
 
     /// The folder.
-    pub(crate) fn folder(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 

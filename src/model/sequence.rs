@@ -48,7 +48,7 @@ impl Sequence {
         if self.tokens.is_empty() {
             self.caches = (0..depth)
                 .map(|_| KvCache::new(config.n_kv_heads, config.d_head))
-                .collect::<Result<_>>()?;
+                .collect();
         }
         if self.caches.len() == depth {
             Ok(())
@@ -89,8 +89,9 @@ impl Snapshot {
     pub fn depth(&self) -> usize {
         self.caches.len()
     }
-}
 
-pub(crate) fn copy_caches(caches: &[KvCache]) -> Result<Vec<KvCache>> {
-    caches.iter().map(KvCache::deep_copy).collect()
+    /// Bytes of its keys and values.
+    pub fn n_bytes(&self) -> usize {
+        self.caches.iter().map(KvCache::n_bytes).sum()
+    }
 }

@@ -18,9 +18,12 @@ pub(crate) struct Source {
     config: DecoderConfig,
 }
 
+/// What a model is opened from.
 #[derive(Debug)]
-enum Files {
+pub(crate) enum Files {
+    /// One GGUF file, or several that make one model.
     Gguf(Gguf),
+    /// A folder with `config.json` and safetensors files.
     Folder(Safetensors),
 }
 
@@ -98,26 +101,15 @@ impl Source {
                     _ => None,
                 }),
             Files::Folder(folder) => {
-                let path = folder.folder().canonicalize().ok()?;
+                let path = folder.path().canonicalize().ok()?;
                 Some(path.file_name()?.to_string_lossy().into_owned())
             }
         }
     }
 
-    /// The GGUF file's metadata, if this is one.
-    pub(crate) fn gguf(&self) -> Option<&Gguf> {
-        match &self.files {
-            Files::Gguf(gguf) => Some(gguf),
-            Files::Folder(_) => None,
-        }
-    }
-
-    /// The folder, if this is one; the tokenizer's files are in it.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        match &self.files {
-            Files::Gguf(_) => None,
-            Files::Folder(folder) => Some(folder.folder()),
-        }
+    /// The opened files, which hold the tokenizer too.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 }
 

@@ -1,40 +1,72 @@
-//! Text to token ids and back, from the vocabulary in a GGUF file.
-//!
-//! candle's `TokenizerFromGguf` is not used: it takes any pre-tokeniser it does not know for GPT-2's,
-//! `smollm` among them, and then silently yields other ids (candle-core 0.11.1).
+//! Text to token ids and back, from a GGUF file or a Hugging Face folder.
 
+mod added;
+mod folder;
+mod gguf;
+mod pipeline;
 mod pre;
+mod sentence_piece;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sha2::{Digest, Sha256};
-use tokenizers::Decoder as _;
-use tokenizers::decoders::byte_level::ByteLevel;
-use tokenizers::models::bpe::BPE;
-
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, Value};
+pub(crate) use folder::{read_json, read_text};
 
-/// Token types of GGUF (`llama.h`, `enum llama_token_type`).
-const TYPE_CONTROL: i64 = 3;
+use added::{AddedTokens, Controls, Found};
+use pipeline::Pipeline;
+use sentence_piece::{SPACE, SentencePiece};
 
-/// A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019).
+/// A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019) or a `SentencePiece` one
+/// (Kudo & Richardson 2018).
 ///
 /// Control tokens are never read from text: [`Tokenizer::encode`] turns `<|im_start|>` typed by a
 /// user into ordinary tokens, and [`Tokenizer::encode_template`] finds control tokens only outside
 /// the ranges that hold message content.
 #[derive(Debug)]
 pub struct Tokenizer {
-    /// Knows no added tokens, so it splits nothing out of text.
-    bpe: tokenizers::Tokenizer,
+    engine: Engine,
+    /// Control tokens, and tokens that are found in any text as they are spelled.
+    added: AddedTokens,
+    /// Text of each token; empty for an id that has none.
     tokens: Vec<String>,
-    /// Text of each control token.
-    controls: BTreeMap<String, u32>,
+    /// One per token.
+    kinds: Vec<Kind>,
+    /// Rows of the embedding, at least the number of tokens.
+    n_vocab: usize,
+    special: SpecialIds,
+    add_bos: bool,
+    /// Ascending.
+    ends: Vec<u32>,
+    sha256: String,
+}
+
+/// What turns the text between added tokens into ids.
+#[derive(Debug)]
+enum Engine {
+    Pipeline(Box<Pipeline>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+/// What a token is for (`llama.h`, `enum llama_token_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+/// Tokens with a role of their own.
+#[derive(Debug, Clone, Default)]
+struct SpecialIds {
     bos: Option<u32>,
     eos: Option<u32>,
-    add_bos: bool,
-    sha256: String,
+    unknown: Option<u32>,
+    pad: Option<u32>,
 }
 
 /// A token and the bytes of the text it stands for.
@@ -48,116 +80,83 @@ pub struct Token {
     pub control: bool,
 }
 
-impl Tokenizer {
-    /// Rebuilds the tokenizer and checks that it fits a vocabulary of `n_vocab`.
-    pub(crate) fn from_gguf(gguf: &Gguf, n_vocab: usize) -> Result<Self> {
-        let fail = |what: String| Error::Tokenizer { what };
-        let model = gguf.string("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(fail(format!(
-                "`tokenizer.ggml.model` is `{model}`, only byte-level BPE (`gpt2`) is supported"
-            )));
-        }
-        let pre_name = gguf.string("tokenizer.ggml.pre")?;
-        let tokens = gguf.strings("tokenizer.ggml.tokens")?;
-        let types = gguf.integers("tokenizer.ggml.token_type")?;
-        let merges = gguf.strings("tokenizer.ggml.merges")?;
-        if tokens.len() != n_vocab || types.len() != n_vocab {
-            return Err(fail(format!(
-                "{} tokens and {} token types, but the embedding has {n_vocab} rows",
-                tokens.len(),
-                types.len()
-            )));
-        }
+/// Control tokens that end a turn or a text in the models we know, whatever their file says.
+const ENDS: &[&str] = &[
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<|eot|>",
+    "<|eom|>",
+];
 
-        let mut vocab = BTreeMap::new();
-        for (text, id) in tokens.iter().zip(0u32..) {
-            if let Some(other) = vocab.insert(text.clone(), id) {
-                return Err(fail(format!(
-                    "token `{text}` stands at ids {other} and {id}"
-                )));
-            }
+impl Kind {
+    fn from_gguf(kind: i64) -> Self {
+        match kind {
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            5 => Self::Unused,
+            6 => Self::Byte,
+            _ => Self::Normal,
         }
-        let merges = merges.iter().map(|merge| {
-            let pair = merge
-                .split_once(' ')
-                .filter(|(left, right)| !left.is_empty() && !right.is_empty());
-            pair.map(|(left, right)| (left.to_owned(), right.to_owned()))
-                .ok_or_else(|| fail(format!("merge `{merge}`")))
-        });
-        let merges = merges.collect::<Result<Vec<_>>>()?;
-        let bpe = BPE::builder().vocab_and_merges(
-            vocab
-                .clone()
-                .into_iter()
-                .collect::<tokenizers::models::bpe::Vocab>(),
-            merges,
-        );
-        let bpe = bpe.build().map_err(|error| fail(error.to_string()))?;
-        let mut bpe = tokenizers::Tokenizer::new(bpe);
-        bpe.with_pre_tokenizer(Some(pre::pre_tokenizer(pre_name)?));
-        bpe.with_decoder(Some(ByteLevel::default()));
-
-        let controls = tokens
-            .iter()
-            .zip(types)
-            .zip(0u32..)
-            .filter(|((_, kind), _)| **kind == TYPE_CONTROL);
-        let controls: BTreeMap<String, u32> =
-            controls.map(|((text, _), id)| (text.clone(), id)).collect();
-        if controls.contains_key("") {
-            return Err(fail("a control token has no text".into()));
-        }
-        let special = |key: &str| -> Result<Option<u32>> {
-            match gguf.get(key) {
-                None => Ok(None),
-                Some(Value::Unsigned(id)) if *id < n_vocab as u64 => Ok(Some(*id as u32)),
-                Some(other) => Err(fail(format!(
-                    "`{key}` is {other:?}, outside the vocabulary"
-                ))),
-            }
-        };
-        let mut hasher = Sha256::new();
-        for part in [pre_name, model] {
-            hasher.update(part.as_bytes());
-            hasher.update([0]);
-        }
-        for text in tokens.iter().chain(gguf.strings("tokenizer.ggml.merges")?) {
-            hasher.update((text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
-        for kind in types {
-            hasher.update(kind.to_le_bytes());
-        }
-        Ok(Self {
-            bpe,
-            tokens: tokens.to_vec(),
-            controls,
-            bos: special("tokenizer.ggml.bos_token_id")?,
-            eos: special("tokenizer.ggml.eos_token_id")?,
-            add_bos: gguf.get("tokenizer.ggml.add_bos_token") == Some(&Value::Bool(true)),
-            sha256: format!("{:x}", hasher.finalize()),
-        })
     }
 
-    /// SHA-256 of vocabulary, merges, token types and pre-tokeniser.
+    /// Never read from text. The unknown token is not either: text does not become it by its name.
+    fn is_control(self) -> bool {
+        matches!(self, Self::Control | Self::Unknown)
+    }
+
+    fn is_added(self) -> bool {
+        self.is_control() || self == Self::UserDefined
+    }
+}
+
+/// The ids that end a turn: those that the file names, and those known by their text.
+fn ends(mut named: Vec<u32>, tokens: &[String], kinds: &[Kind]) -> Vec<u32> {
+    let known = tokens.iter().zip(kinds).zip(0u32..);
+    named.extend(
+        known
+            .filter(|((text, kind), _)| kind.is_control() && ENDS.contains(&text.as_str()))
+            .map(|(_, id)| id),
+    );
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+impl Tokenizer {
+    /// SHA-256 of vocabulary, merges or scores, token types and pre-tokeniser.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Number of tokens.
+    /// Number of tokens. The embedding may have more rows.
     pub fn n_vocab(&self) -> usize {
         self.tokens.len()
     }
 
     /// The token that begins a text, where the model has one.
     pub fn bos(&self) -> Option<u32> {
-        self.bos
+        self.special.bos
     }
 
-    /// The token that ends a turn, where the model has one.
+    /// The token that ends a text, where the model has one. Others may end a turn too: [`Tokenizer::is_end`].
     pub fn eos(&self) -> Option<u32> {
-        self.eos
+        self.special.eos
+    }
+
+    /// Every token that ends a turn or a text, ascending.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// Whether the model ends its turn, or its text, with this token.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.ends.binary_search(&id).is_ok()
     }
 
     /// Whether plain text is to begin with [`Tokenizer::bos`].
@@ -167,7 +166,32 @@ impl Tokenizer {
 
     /// Text of a token as it stands in the vocabulary, or `None` outside it.
     pub fn vocabulary_entry(&self, id: u32) -> Option<&str> {
-        self.tokens.get(id as usize).map(String::as_str)
+        let entry = self.tokens.get(id as usize);
+        entry.map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The special tokens that transformers hands to a chat template, by their names there.
+    pub(crate) fn named_tokens(&self) -> Vec<(&'static str, &str)> {
+        let SpecialIds {
+            bos,
+            eos,
+            unknown,
+            pad,
+        } = self.special;
+        [
+            ("bos_token", bos),
+            ("eos_token", eos),
+            ("unk_token", unknown),
+            ("pad_token", pad),
+        ]
+        .into_iter()
+        .filter_map(|(name, id)| Some((name, self.vocabulary_entry(id?)?)))
+        .collect()
+    }
+
+    /// Where the text spells a control token, in ascending order; ranges may overlap.
+    pub(crate) fn spelled_controls(&self, text: &str) -> Vec<Range<usize>> {
+        self.added.spelled_controls(text)
     }
 
     /// Encodes text in which nothing is a control token.
@@ -175,9 +199,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the text cannot be encoded.
     pub fn encode(&self, text: &str) -> Result<Vec<Token>> {
-        let mut tokens = Vec::new();
-        self.encode_fragment(text, 0, &mut tokens)?;
-        Ok(tokens)
+        self.encode_with(text, Controls::Nowhere)
     }
 
     /// Encodes rendered text. Control tokens count as such only where they lie outside `content`,
@@ -186,68 +208,32 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the text cannot be encoded.
     pub fn encode_template(&self, text: &str, content: &[Range<usize>]) -> Result<Vec<Token>> {
+        self.encode_with(text, Controls::Outside(content))
+    }
+
+    fn encode_with(&self, text: &str, controls: Controls<'_>) -> Result<Vec<Token>> {
+        let engine = match &self.engine {
+            Engine::Pipeline(pipeline) => return pipeline.encode(text, &self.added, controls),
+            Engine::SentencePiece(engine) => engine,
+        };
         let mut tokens = Vec::new();
         let mut done = 0;
-        while let Some((range, id)) = self.next_control(text, done, content) {
-            self.encode_fragment(&text[done..range.start], done, &mut tokens)?;
-            done = range.end;
-            tokens.push(Token {
-                id,
-                range,
-                control: true,
-            });
-        }
-        self.encode_fragment(&text[done..], done, &mut tokens)?;
-        Ok(tokens)
-    }
-
-    /// The first control token from byte `from` on that does not touch content; the longest where several start.
-    fn next_control(
-        &self,
-        text: &str,
-        from: usize,
-        content: &[Range<usize>],
-    ) -> Option<(Range<usize>, u32)> {
-        let mut best: Option<(Range<usize>, u32)> = None;
-        for (control, &id) in &self.controls {
-            let matches = text[from..]
-                .match_indices(control.as_str())
-                .map(|(at, _)| from + at..from + at + control.len());
-            let first = matches.into_iter().find(|range| {
-                content
-                    .iter()
-                    .all(|part| range.end <= part.start || part.end <= range.start)
-            });
-            if let Some(range) = first {
-                let better = best.as_ref().is_none_or(|(other, _)| {
-                    range.start < other.start
-                        || (range.start == other.start && range.end > other.end)
-                });
-                if better {
-                    best = Some((range, id));
-                }
-            }
-        }
-        best
-    }
-
-    fn encode_fragment(&self, text: &str, offset: usize, tokens: &mut Vec<Token>) -> Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let encoding = self
-            .bpe
-            .encode(text, false)
-            .map_err(|error| Error::Tokenizer {
-                what: error.to_string(),
-            })?;
-        let new = encoding.get_ids().iter().zip(encoding.get_offsets());
-        tokens.extend(new.map(|(&id, &(start, end))| Token {
+        // A space goes in front of the first piece, and of those after an added token.
+        let mut prefix = engine.space_prefix;
+        for Found {
             id,
-            range: offset + start..offset + end,
-            control: false,
-        }));
-        Ok(())
+            control,
+            range,
+            around,
+        } in self.added.find(text, controls)
+        {
+            engine.encode(&text[done..around.start], done, prefix, &mut tokens)?;
+            done = around.end;
+            prefix = engine.space_prefix;
+            tokens.push(Token { id, range, control });
+        }
+        engine.encode(&text[done..], done, prefix, &mut tokens)?;
+        Ok(tokens)
     }
 
     /// Text of tokens. Control tokens are left out; bytes that are not UTF-8 become `U+FFFD`.
@@ -255,23 +241,55 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::TokenId`] for an id outside the vocabulary.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let mut text = Vec::with_capacity(ids.len());
-        for &id in ids {
-            let entry = self.vocabulary_entry(id).ok_or(Error::TokenId {
-                token: id,
-                n_vocab: self.tokens.len(),
-            })?;
-            if !self.controls.contains_key(entry) {
-                text.push(entry.to_owned());
+        let pieces = self.pieces(ids)?;
+        match &self.engine {
+            Engine::Pipeline(_) if pieces.is_empty() => Ok(String::new()),
+            Engine::Pipeline(pipeline) => {
+                pipeline.decode(pieces.iter().map(|(_, text)| (*text).to_owned()).collect())
+            }
+            Engine::SentencePiece(engine) => {
+                let mut bytes = Vec::new();
+                for &(id, text) in &pieces {
+                    sentence_piece_bytes(self.kinds[id as usize], text, &mut bytes);
+                }
+                // The space that encoding put in front, unless a control token took its place.
+                let follows_control = pieces.first().map(|piece| piece.0) != ids.first().copied();
+                if engine.space_prefix && !follows_control && bytes.first() == Some(&b' ') {
+                    bytes.remove(0);
+                }
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
         }
-        if text.is_empty() {
-            return Ok(String::new());
+    }
+
+    /// The tokens' texts, without control tokens and rows that pad the embedding.
+    fn pieces(&self, ids: &[u32]) -> Result<Vec<(u32, &str)>> {
+        let mut pieces = Vec::with_capacity(ids.len());
+        for &id in ids {
+            if id as usize >= self.n_vocab {
+                return Err(Error::TokenId {
+                    token: id,
+                    n_vocab: self.n_vocab,
+                });
+            }
+            if let Some(text) = self.vocabulary_entry(id)
+                && !self.kinds[id as usize].is_control()
+            {
+                pieces.push((id, text));
+            }
         }
-        ByteLevel::default()
-            .decode(text)
-            .map_err(|error| Error::Tokenizer {
-                what: error.to_string(),
-            })
+        Ok(pieces)
+    }
+}
+
+/// The bytes that a `SentencePiece` token stands for.
+fn sentence_piece_bytes(kind: Kind, text: &str, bytes: &mut Vec<u8>) {
+    let digits = text
+        .strip_prefix("<0x")
+        .and_then(|rest| rest.strip_suffix('>'));
+    match (kind, digits.map(|digits| u8::from_str_radix(digits, 16))) {
+        (Kind::Byte, Some(Ok(byte))) => bytes.push(byte),
+        (Kind::UserDefined, _) => bytes.extend(text.bytes()),
+        _ => bytes.extend(text.replace(SPACE, " ").bytes()),
     }
 }

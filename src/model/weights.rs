@@ -54,6 +54,11 @@ impl RawTensor<'_> {
         self.bytes.len() / self.row_bytes()
     }
 
+    /// The bytes of one row.
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.row_bytes()..(row + 1) * self.row_bytes()]
+    }
+
     /// Dense values of some rows, `[rows, width]`, each checked to be finite.
     pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> Result<Vec<f32>> {
         let bytes = &self.bytes[rows.start * self.row_bytes()..rows.end * self.row_bytes()];

@@ -3,8 +3,10 @@
 mod architecture;
 mod fuzz;
 mod malformed;
+mod real;
 mod tokenizer;
 mod valid;
+mod vocabulary;
 mod writer;
 
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Source;
+use super::{Files, Source};
 use crate::config::{Activation, DecoderConfig, Experts, Norms, QkNorm, RopeConfig, RopeScaling};
 use crate::error::Error;
 use crate::weights::inventory;
@@ -298,8 +298,9 @@ fn types_and_names() {
         open("olmo2/model.gguf").base_name().as_deref(),
         Some("tiny olmo2")
     );
-    assert!(open("olmo2").gguf().is_none() && open("olmo2/model.gguf").folder().is_none());
-    assert_eq!(open("olmo2").folder(), Some(fixture("olmo2").as_path()));
+    let folder = open("olmo2");
+    assert!(matches!(folder.files(), Files::Folder(files) if files.path() == fixture("olmo2")));
+    assert!(matches!(open("olmo2/model.gguf").files(), Files::Gguf(_)));
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! The step: batches, caches, interleaving, snapshots, early exit and edits.
 
 use candor_model::{
-    Ablate, Edit, Error, Hooks, LogitRows, Model, Patch, Recorder, Sampler, Sampling, Sequence,
-    Steer, StepItem,
+    Ablate, Edit, Error, History, Hooks, LogitRows, Model, Patch, Recorder, Sampler, Sampling,
+    Sequence, Steer, StepItem,
 };
 use candor_schema::{HookPoint, Site};
 
-use crate::{model, relative_l2, rows, run};
-
-/// Products of other shapes add in another order; nothing else may differ.
-const TOLERANCE: f64 = 1e-5;
+use crate::{model, models, relative_l2, rows, run};
 
 const TEXTS: [&str; 4] = [
     "The ward has 14 patients, and nobody asked for help.",
@@ -40,24 +37,19 @@ fn step(model: &Model, sequence: &mut Sequence, tokens: &[u32]) -> Vec<f32> {
 
 #[test]
 fn a_prompt_in_a_mixed_batch_is_the_prompt_alone() {
-    let Some(model) = model() else { return };
-    let tokens = tokens(model);
-    let prompts: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-    let (batch, logits) = run(model, &prompts, LogitRows::Last);
-    let mut worst: f64 = 0.0;
-    for (item, prompt) in prompts.iter().enumerate() {
-        let (alone, alone_logits) = run(model, &[prompt], LogitRows::Last);
-        for layer in 0..model.config().n_layers {
-            let point = HookPoint::resid_post(layer);
-            worst = worst.max(relative_l2(
-                rows(&batch, point, item),
-                rows(&alone, point, 0),
-            ));
+    for model in models() {
+        let tokens = tokens(model);
+        let prompts: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let (batch, logits) = run(model, &prompts, LogitRows::Last);
+        for (item, prompt) in prompts.iter().enumerate() {
+            let (alone, alone_logits) = run(model, &[prompt], LogitRows::Last);
+            for layer in 0..model.config().n_layers {
+                let point = HookPoint::resid_post(layer);
+                assert_eq!(rows(&batch, point, item), rows(&alone, point, 0), "{point}");
+            }
+            assert_eq!(logits[item], alone_logits[0]);
         }
-        worst = worst.max(relative_l2(&logits[item][0], &alone_logits[0][0]));
     }
-    assert!(worst <= TOLERANCE, "{worst:e}");
-    println!("largest relative L2 difference, batch to alone: {worst:.2e}");
 }
 
 #[test]
@@ -92,23 +84,26 @@ fn two_interleaved_sequences_equal_each_alone() {
     let done = second.tokens().len();
     let second_last = step(model, &mut second, &b[done..]);
 
-    assert!(relative_l2(&last, &step(model, &mut Sequence::new(), a)) <= TOLERANCE);
-    assert!(relative_l2(&second_last, &step(model, &mut Sequence::new(), b)) <= TOLERANCE);
+    assert_eq!(last, step(model, &mut Sequence::new(), a));
+    assert_eq!(second_last, step(model, &mut Sequence::new(), b));
 }
 
 #[test]
 fn long_steps_are_cut_without_a_difference() {
-    let Some(model) = model() else { return };
-    let text = TEXTS[0].repeat(50);
-    let tokens = model.encode_text("", &text).unwrap().ids;
-    assert!(tokens.len() > 512, "longer than one pass");
-    let whole = step(model, &mut Sequence::new(), &tokens);
-    let mut sequence = Sequence::new();
-    let mut last = Vec::new();
-    for chunk in tokens.chunks(100) {
-        last = step(model, &mut sequence, chunk);
+    for model in models() {
+        let text = TEXTS[0].repeat(50);
+        let tokens = model.encode_text("", &text).unwrap().ids;
+        assert!(tokens.len() > 512, "longer than one pass");
+        let whole = step(model, &mut Sequence::new(), &tokens);
+        for size in [100, 7] {
+            let mut sequence = Sequence::new();
+            let mut last = Vec::new();
+            for chunk in tokens.chunks(size) {
+                last = step(model, &mut sequence, chunk);
+            }
+            assert_eq!(last, whole, "in steps of {size}");
+        }
     }
-    assert!(relative_l2(&last, &whole) <= TOLERANCE);
 }
 
 #[test]
@@ -117,7 +112,7 @@ fn snapshots_branch_and_rewind() {
     let tokens = tokens(model);
     let mut sequence = Sequence::new();
     step(model, &mut sequence, &tokens[0]);
-    let snapshot = model.snapshot(&sequence).unwrap();
+    let snapshot = model.snapshot(&sequence);
     let straight = step(model, &mut sequence, &tokens[1]);
     // Going on wrote into the sequence's caches, not into the snapshot's.
     step(model, &mut sequence, &tokens[2]);
@@ -380,7 +375,7 @@ fn greedy_decoding_is_repeatable_and_sensible() {
     let mut text = Vec::new();
     for _ in 0..6 {
         let logits = step(model, &mut sequence, &tokens);
-        tokens = vec![sampler.sample(&logits)];
+        tokens = vec![sampler.sample(&logits, History::default()).unwrap()];
         text.extend(&tokens);
     }
     assert!(model.tokenizer().decode(&text).unwrap().contains("Paris"));

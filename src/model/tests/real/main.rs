@@ -17,7 +17,9 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use candor_model::{Hooks, LogitRows, Logits, Model, Recorder, Sequence, StepItem};
+use candor_model::{
+    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem,
+};
 use candor_schema::HookPoint;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -36,11 +38,26 @@ fn model_path() -> Option<PathBuf> {
     found
 }
 
-/// The model, loaded once per process.
+/// The model in its exact arithmetic, loaded once per process.
 fn model() -> Option<&'static Model> {
     static MODEL: OnceLock<Model> = OnceLock::new();
     let path = model_path()?;
+    let options = Options {
+        compute: Compute::F32,
+    };
+    Some(MODEL.get_or_init(|| Model::open_with(&path, options).unwrap()))
+}
+
+/// The model in its default arithmetic, likewise.
+fn fast_model() -> Option<&'static Model> {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let path = model_path()?;
     Some(MODEL.get_or_init(|| Model::open(&path).unwrap()))
+}
+
+/// Both, for what must hold in either.
+fn models() -> impl Iterator<Item = &'static Model> {
+    model().into_iter().chain(fast_model())
 }
 
 fn fixture(name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use candor_model::{Hooks, LogitRows, Recorder, Sequence, StepItem};
 use candor_schema::{HookPoint, Site};
 use safetensors::SafeTensors;
 
-use crate::{FILE, fixture, model, model_path, relative_l2, rows, run};
+use crate::{FILE, fast_model, fixture, model, model_path, relative_l2, rows, run};
 
 /// Two f32 implementations that add in another order differ by a few 1e-6 here (the fixture's
 /// README has the figure against f64); 1e-4 leaves room for other CPUs and catches any mistake.
@@ -125,4 +125,28 @@ fn logits_agree_with_candle_transformers() {
     println!(
         "relative L2 difference of logits to candle-transformers (int8 activations): {difference:.2e}"
     );
+}
+
+#[test]
+fn the_default_arithmetic_stays_near_the_exact_one() {
+    let (Some(exact), Some(fast)) = (model(), fast_model()) else {
+        return;
+    };
+    let text =
+        "The committee met on Tuesday. Nobody had read the report, and everyone voted for it.";
+    let tokens = exact.encode_text("", text).unwrap().ids;
+    let (exact_rows, exact_logits) = run(exact, &[&tokens], LogitRows::Last);
+    let (fast_rows, fast_logits) = run(fast, &[&tokens], LogitRows::Last);
+    let mut worst: f64 = 0.0;
+    for layer in 0..exact.config().n_layers {
+        let point = HookPoint::resid_post(layer);
+        let difference = relative_l2(rows(&fast_rows, point, 0), rows(&exact_rows, point, 0));
+        worst = worst.max(difference);
+    }
+    let logits = relative_l2(&fast_logits[0][0], &exact_logits[0][0]);
+    println!(
+        "relative L2 difference of int8 to f32: streams up to {worst:.2e}, logits {logits:.2e}"
+    );
+    // Eight bits per activation leave about 0.7 % of noise per product.
+    assert!(worst < 0.05 && logits < 0.05, "{worst:e} {logits:e}");
 }

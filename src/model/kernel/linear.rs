@@ -1,0 +1,300 @@
+//! `x · weightᵀ` over packed rows, for one or more matrices that share an input.
+
+use half::{bf16, f16};
+
+use super::Level;
+use super::dense::{self, CHUNK, Dense, Tile};
+use super::int8_rows::Int8Rows;
+use super::integer;
+use super::packed::{IntegerPanel, IntegerType, LANES, Packed, PackedType};
+use super::pool::Pool;
+use super::shared::Shared;
+
+/// Tasks per thread: enough to even out, few enough to cost nothing.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Weights per task at least, below which handing out costs more than it gains.
+const MIN_WEIGHTS_PER_TASK: usize = 1 << 14;
+
+/// Rows of activations, as the matrices' types want them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    /// `[row, width]`.
+    pub(crate) dense: &'a [f32],
+    /// The same rows rounded, where a matrix is quantised.
+    pub(crate) rounded: Option<&'a Int8Rows>,
+}
+
+/// Writes `[row, n_out]`, where `n_out` counts the rows of all matrices, one after another.
+///
+/// A row's results do not depend on the other rows.
+///
+/// # Panics
+/// If sizes do not fit, or a matrix is quantised and there is no rounded input.
+pub(crate) fn linear(
+    pool: &Pool,
+    level: Level,
+    input: Input<'_>,
+    matrices: &[&Packed],
+    out: &mut [f32],
+) {
+    let width = matrices[0].width();
+    let n_rows = input.dense.len() / width;
+    let n_out: usize = matrices.iter().map(|matrix| matrix.n_rows()).sum();
+    assert!(
+        out.len() == n_rows * n_out && matrices.iter().all(|matrix| matrix.width() == width),
+        "operands whose sizes fit each other"
+    );
+    if n_rows == 0 {
+        return;
+    }
+    let n_panels: usize = matrices.iter().map(|matrix| matrix.n_panels()).sum();
+    let per_task = n_panels
+        .div_ceil(pool.n_threads() * TASKS_PER_THREAD)
+        .max(MIN_WEIGHTS_PER_TASK.div_ceil(width * LANES * n_rows.min(16)));
+    let shared = Shared::new(out);
+    pool.run(n_panels.div_ceil(per_task), &|task| {
+        let panels = task * per_task..((task + 1) * per_task).min(n_panels);
+        let (mut first_panel, mut column) = (0, 0);
+        for matrix in matrices {
+            let own = first_panel..first_panel + matrix.n_panels();
+            for panel in panels.start.max(own.start)..panels.end.min(own.end) {
+                let panel = panel - own.start;
+                let place = Place {
+                    out: &shared,
+                    n_out,
+                    column: column + panel * LANES,
+                    n_columns: LANES.min(matrix.n_rows() - panel * LANES),
+                };
+                run_panel(level, input, matrix, panel, n_rows, &place);
+            }
+            first_panel = own.end;
+            column += matrix.n_rows();
+        }
+    });
+}
+
+/// Where one panel's results go: some columns of every row.
+struct Place<'a> {
+    out: &'a Shared<'a, f32>,
+    n_out: usize,
+    column: usize,
+    n_columns: usize,
+}
+
+impl Place<'_> {
+    fn write<const M: usize>(&self, first_row: usize, tile: &Tile<M>) {
+        for (row, values) in tile.iter().enumerate() {
+            let start = (first_row + row) * self.n_out + self.column;
+            // SAFETY: a panel's columns belong to one task, which writes one row at a time.
+            let out = unsafe { self.out.part(start, self.n_columns) };
+            out.copy_from_slice(&values[..self.n_columns]);
+        }
+    }
+}
+
+fn run_panel(
+    level: Level,
+    input: Input<'_>,
+    matrix: &Packed,
+    panel: usize,
+    n_rows: usize,
+    place: &Place<'_>,
+) {
+    match matrix.kind() {
+        PackedType::F32 => run_dense::<f32>(level, input.dense, matrix, panel, n_rows, place),
+        PackedType::F16 => run_dense::<f16>(level, input.dense, matrix, panel, n_rows, place),
+        PackedType::Bf16 => run_dense::<bf16>(level, input.dense, matrix, panel, n_rows, place),
+        PackedType::Integer(IntegerType(layout)) => {
+            let x = input.rounded.expect("rounded for quantised matrices");
+            let operands = |first_row| integer::Operands {
+                x,
+                first_row,
+                layout,
+                panel: IntegerPanel::new(layout, matrix.width(), matrix.panel(panel)),
+                factors: matrix.factors(panel),
+            };
+            tiles(n_rows, |size, row| match size {
+                16 => place.write(row, &integer::tile::<16>(level, &operands(row))),
+                8 => place.write(row, &integer::tile::<8>(level, &operands(row))),
+                4 => place.write(row, &integer::tile::<4>(level, &operands(row))),
+                2 => place.write(row, &integer::tile::<2>(level, &operands(row))),
+                _ => place.write(row, &integer::tile::<1>(level, &operands(row))),
+            });
+        }
+    }
+}
+
+fn run_dense<W: Dense + bytemuck::Pod>(
+    level: Level,
+    x: &[f32],
+    matrix: &Packed,
+    panel: usize,
+    n_rows: usize,
+    place: &Place<'_>,
+) {
+    let width = matrix.width();
+    let operands = |row: usize| dense::Operands::<W> {
+        a: &x[row * width..],
+        a_stride: width,
+        w: matrix.dense_panel(panel),
+        w_stride: LANES,
+        k: width,
+        chunk: CHUNK,
+    };
+    tiles(n_rows, |size, row| match size {
+        16 => place.write(row, &dense::tile::<W, 16>(level, operands(row))),
+        8 => place.write(row, &dense::tile::<W, 8>(level, operands(row))),
+        4 => place.write(row, &dense::tile::<W, 4>(level, operands(row))),
+        2 => place.write(row, &dense::tile::<W, 2>(level, operands(row))),
+        _ => place.write(row, &dense::tile::<W, 1>(level, operands(row))),
+    });
+}
+
+/// Covers rows with tiles of one size, the largest power of two up to 16 that fits. The last tile
+/// may overlap the one before: it computes the same bits again.
+fn tiles(n_rows: usize, mut run: impl FnMut(usize, usize)) {
+    let size = 1 << n_rows.min(16).ilog2();
+    let mut row = 0;
+    while row < n_rows {
+        run(size, row.min(n_rows - size));
+        row += size;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::weights::RawTensor;
+
+    const WIDTH: usize = 512;
+
+    fn weights(dtype: GgmlDType, n_rows: usize) -> RawTensor<'static> {
+        let values: Vec<f32> = (0..n_rows * WIDTH)
+            .map(|i| (i as f32 * 0.613).sin() * (1.0 + (i / WIDTH) as f32 / 9.0))
+            .collect();
+        let dense = Tensor::from_slice(&values, (n_rows, WIDTH), &Device::Cpu).unwrap();
+        RawTensor {
+            name: "test".into(),
+            dtype,
+            width: WIDTH,
+            bytes: QTensor::quantize(&dense, dtype)
+                .unwrap()
+                .data()
+                .unwrap()
+                .into_owned()
+                .into(),
+            offset: 0.0,
+        }
+    }
+
+    fn inputs(n_rows: usize) -> Vec<f32> {
+        (0..n_rows * WIDTH)
+            .map(|i| (i as f32 * 0.271).cos() * if i % 97 == 0 { 20.0 } else { 1.0 })
+            .collect()
+    }
+
+    fn product(pool: &Pool, level: Level, x: &[f32], matrices: &[&Packed]) -> Vec<f32> {
+        let mut rounded = Int8Rows::default();
+        rounded.fill(pool, level, x, WIDTH);
+        let n_out: usize = matrices.iter().map(|m| m.n_rows()).sum();
+        let mut out = vec![0.0; x.len() / WIDTH * n_out];
+        let input = Input {
+            dense: x,
+            rounded: Some(&rounded),
+        };
+        linear(pool, level, input, matrices, &mut out);
+        out
+    }
+
+    #[test]
+    fn every_type_follows_the_definition() {
+        let pool = Pool::new(2);
+        let x = inputs(5);
+        for dtype in [
+            GgmlDType::F32,
+            GgmlDType::F16,
+            GgmlDType::BF16,
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q5_1,
+            GgmlDType::Q8_0,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+        ] {
+            let raw = weights(dtype, 37);
+            let packed = Packed::pack(&pool, &raw, &|row| row, false).unwrap();
+            let quantised = matches!(packed.kind(), PackedType::Integer(_));
+            let mut rounded = Int8Rows::default();
+            rounded.fill(&pool, Level::Portable, &x, WIDTH);
+            let mut w = vec![0.0; WIDTH];
+            let found = product(&pool, Level::Portable, &x, &[&packed]);
+            for row in 0..5 {
+                for column in 0..37 {
+                    packed.read_row(column, &mut w);
+                    // Against the rounded input, so that only the arithmetic is tested here.
+                    let exact: f64 = (0..WIDTH)
+                        .map(|i| {
+                            let at = row * WIDTH + i;
+                            let x = if quantised {
+                                f64::from(rounded.quants[at]) * f64::from(rounded.scales[at / 32])
+                            } else {
+                                f64::from(x[at])
+                            };
+                            x * f64::from(w[i])
+                        })
+                        .sum();
+                    let found = f64::from(found[row * 37 + column]);
+                    assert!(
+                        (found - exact).abs() < 2e-3,
+                        "{dtype:?} [{row}, {column}]: {found} for {exact}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bits_depend_on_nothing_but_the_row() {
+        for dtype in [
+            GgmlDType::F32,
+            GgmlDType::BF16,
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q5K,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q6K,
+        ] {
+            let pool = Pool::new(3);
+            let first = Packed::pack(&pool, &weights(dtype, 37), &|row| row, false).unwrap();
+            let second = Packed::pack(&pool, &weights(dtype, 16), &|row| row, false).unwrap();
+            let n_out = 37 + 16;
+            let x = inputs(21);
+            let expected = product(&Pool::new(1), Level::Portable, &x, &[&first, &second]);
+            for level in Level::all() {
+                // All rows at once, then each alone and in groups of every size.
+                assert_eq!(
+                    product(&pool, level, &x, &[&first, &second]),
+                    expected,
+                    "{dtype:?} {level:?}"
+                );
+                for size in [1, 2, 3, 5, 9, 16] {
+                    for (rows, expected) in
+                        x.chunks(size * WIDTH).zip(expected.chunks(size * n_out))
+                    {
+                        assert_eq!(product(&pool, level, rows, &[&first, &second]), expected);
+                    }
+                }
+            }
+        }
+    }
+}
