@@ -129,7 +129,7 @@ pub enum Activation {
 pub enum QkNorm {
     /// Each head by itself, weights `[d_head]` (Qwen 3, Gemma 3).
     Head,
-    /// All heads together, weights `[n_heads · d_head]` (OLMo 2).
+    /// All heads together, weights `[n_heads · d_head]` (`OLMo` 2).
     Width,
 }
 
@@ -141,7 +141,7 @@ pub enum Norms {
     Pre,
     /// Before and after each (Gemma 2 and 3).
     Sandwich,
-    /// After each only (OLMo 2).
+    /// After each only (`OLMo` 2).
     Post,
 }
 

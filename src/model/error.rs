@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// The file ends before something it announces.
     #[error(
-        "GGUF file is truncated: {what} needs {needed} bytes at offset {offset}, but the file has {size}"
+        "model file is truncated: {what} needs {needed} bytes at offset {offset}, but the file has {size}"
     )]
     Truncated {
         /// What was being read.
@@ -48,7 +48,7 @@ pub enum Error {
         size: usize,
     },
     /// A number in the file that no valid file has.
-    #[error("GGUF file is malformed: {what}")]
+    #[error("model file is malformed: {what}")]
     Malformed {
         /// What is wrong, with the numbers.
         what: String,
@@ -60,6 +60,42 @@ pub enum Error {
         key: String,
         /// The type or range it should have.
         expected: &'static str,
+    },
+    /// A setting in a folder's JSON that is needed.
+    #[error("`{file}`: `{key}` is missing or not {expected}")]
+    Config {
+        /// The file.
+        file: &'static str,
+        /// The setting.
+        key: String,
+        /// The type or range it should have.
+        expected: &'static str,
+    },
+    /// A setting that is well formed, but that this build cannot follow.
+    #[error("`{setting}` is {found}, which is not supported (supported: {supported})")]
+    Unsupported {
+        /// The setting, as the file names it.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// What this build can follow.
+        supported: String,
+    },
+    /// A tensor that the model as it is described has no use for.
+    #[error(
+        "tensor `{tensor}` has no place in a model of type `{architecture}` with these settings"
+    )]
+    UnusedTensor {
+        /// The tensor, by its name in the file.
+        tensor: String,
+        /// The model's architecture.
+        architecture: String,
+    },
+    /// An adapter that cannot be applied to the model.
+    #[error("adapter cannot be used: {what}")]
+    Adapter {
+        /// What is wrong.
+        what: String,
     },
     /// An architecture that has no file in `arch/`.
     #[error("architecture `{found}` is not supported (supported: {supported})")]
@@ -220,13 +256,23 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Io { .. } => "check the path; `candor model list` shows the models that can be pulled".into(),
-            Self::NotGguf { .. } => "give a `.gguf` file; safetensors folders are not read yet".into(),
+            Self::NotGguf { .. } => "give a `.gguf` file, or a folder with `config.json` and `model.safetensors`".into(),
             Self::GgufVersion { .. } => "convert the file again with a current llama.cpp".into(),
             Self::Truncated { .. } | Self::Malformed { .. } | Self::NonFiniteWeight { .. } => {
                 "the download may have been cut: compare its sha256 with the publisher's and fetch it again".into()
             }
             Self::Metadata { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 "the file does not follow its own metadata; fetch it again or use another conversion".into()
+            }
+            Self::Config { file, .. } => format!("fetch `{file}` again from the publisher"),
+            Self::Unsupported { .. } | Self::UnusedTensor { .. } => {
+                "following only a part of the model would silently change every result, so it is refused; use \
+                 another variant of the model"
+                    .into()
+            }
+            Self::Adapter { .. } => {
+                "give a PEFT LoRA folder made for this model, with `bias` \"none\" and neither DoRA nor `modules_to_save`"
+                    .into()
             }
             Self::Architecture { .. } => {
                 "use a model of a supported architecture; adding one is one file in `src/model/arch/`".into()

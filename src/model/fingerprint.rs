@@ -6,34 +6,27 @@ use candor_schema::{FormatVersion, ModelFingerprint};
 use sha2::{Digest, Sha256};
 
 use crate::chat_template::ChatTemplate;
-use crate::config::DecoderConfig;
 use crate::decoder::Compute;
-use crate::gguf::{Gguf, Value};
+use crate::source::Source;
 use crate::tokenizer::Tokenizer;
 
 pub(crate) fn of(
-    gguf: &Gguf,
-    config: &DecoderConfig,
+    source: &Source,
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
     compute: Compute,
 ) -> ModelFingerprint {
-    let base = ["general.basename", "general.name"]
-        .into_iter()
-        .find_map(|key| match gguf.get(key) {
-            Some(Value::String(name)) if !name.is_empty() => Some(name.clone()),
-            _ => None,
-        });
+    let config = source.config();
     // A struct of plain numbers always serialises, and its fields keep their order.
     let config_json =
         serde_json::to_vec(config).expect("a struct of numbers and strings serialises");
     ModelFingerprint {
         format_version: FormatVersion::CURRENT,
-        base: base.unwrap_or_else(|| "unnamed".into()),
+        base: source.base_name().unwrap_or_else(|| "unnamed".into()),
         architecture: config.architecture.clone(),
         config_sha256: sha256_hex(&config_json),
-        weights_sha256: sha256_hex(gguf.bytes()),
-        quantisation: gguf.main_type(),
+        weights_sha256: source.weights_sha256(),
+        quantisation: source.main_type(),
         tokenizer_sha256: tokenizer.sha256().to_owned(),
         template_sha256: sha256_hex(template.map_or("", ChatTemplate::source).as_bytes()),
         adapters: Vec::new(),
@@ -50,6 +43,28 @@ pub(crate) fn key(fingerprint: &ModelFingerprint) -> String {
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of one file's bytes, or of the lines of several files' own SHA-256, in their order.
+/// Files are hashed side by side, a few at a time.
+pub(crate) fn sha256_of_files(files: &[&[u8]]) -> String {
+    if let [file] = files {
+        return sha256_hex(file);
+    }
+    let mut lines = String::new();
+    for group in files.chunks(crate::threads::n_threads().max(1)) {
+        std::thread::scope(|scope| {
+            let hashes: Vec<_> = group
+                .iter()
+                .map(|file| scope.spawn(|| sha256_hex(file)))
+                .collect();
+            for hash in hashes {
+                lines.push_str(&hash.join().expect("hashing does not panic"));
+                lines.push('\n');
+            }
+        });
+    }
+    sha256_hex(lines.as_bytes())
 }
 
 /// Lower-case hexadecimal digits.

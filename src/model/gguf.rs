@@ -5,78 +5,55 @@
 //! an alignment of zero, copies every tensor, and wraps each array element in a 32-byte value
 //! (candle-core 0.11.1, `quantized/gguf_file.rs`).
 //!
+//! A model in several files (`…-00001-of-00003.gguf`, as `llama-gguf-split` writes them) is opened
+//! by its first, which has the metadata.
+//!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod header;
+mod shards;
+
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
 use memmap2::Mmap;
 
+use crate::config::DecoderConfig;
 use crate::error::{Error, Result};
+use crate::file_map;
+use crate::weights::inventory::{Inventory, Place};
+use crate::weights::part::Part;
 use crate::weights::{RawTensor, WeightSource};
 
-/// Largest number of dimensions of a tensor in GGML.
-const MAX_DIMS: u32 = 4;
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(crate) use header::Value;
+use header::{TensorInfo, parse, type_name};
 
-/// A mapped GGUF file: metadata, and where each tensor lies.
+/// A mapped GGUF model: metadata, and where each tensor lies.
 #[derive(Debug)]
 pub(crate) struct Gguf {
-    map: Mmap,
+    /// One or more files, in their order.
+    maps: Vec<Mmap>,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorInfo>,
 }
 
-/// A metadata value. Numbers are widened; arrays keep the type of their elements.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Bool(bool),
-    String(String),
-    Strings(Vec<String>),
-    Integers(Vec<i64>),
-    Floats(Vec<f32>),
-}
-
-/// Where one tensor lies. Offsets are checked to be inside the file.
-#[derive(Debug, Clone)]
-struct TensorInfo {
-    /// Slowest dimension first, so `[out, in]` for a linear map.
-    shape: Vec<usize>,
-    type_id: u32,
-    /// `None` for a type that cannot be dequantised; only an error once the tensor is used.
-    dtype: Option<GgmlDType>,
-    start: usize,
-    n_bytes: usize,
-}
-
 impl Gguf {
-    /// Maps the file and reads its header.
+    /// Maps the file, and those that go on with it, and reads their headers.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.is_dir() {
-            return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
-        let map = map(&file).map_err(io)?;
+        let map = file_map::open(path)?;
         let (metadata, tensors) = parse(&map, path)?;
-        Ok(Self {
-            map,
+        let mut gguf = Self {
+            maps: vec![map],
             metadata,
             tensors,
-        })
+        };
+        shards::open_others(&mut gguf, path)?;
+        Ok(gguf)
     }
 
-    /// The whole file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+    /// The whole files.
+    pub(crate) fn files(&self) -> Vec<&[u8]> {
+        self.maps.iter().map(|map| &map[..]).collect()
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
@@ -141,6 +118,22 @@ impl Gguf {
         }
     }
 
+    /// A number that may be left out.
+    pub(crate) fn count_or(&self, key: &str, limit: usize, default: usize) -> Result<usize> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(_) => self.count(key, limit),
+        }
+    }
+
+    /// A number that may be left out.
+    pub(crate) fn float_or(&self, key: &str, default: f64) -> Result<f64> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(_) => self.float(key),
+        }
+    }
+
     pub(crate) fn floats(&self, key: &str) -> Result<&[f32]> {
         match self.get(key) {
             Some(Value::Floats(values)) => Ok(values),
@@ -188,344 +181,122 @@ impl Gguf {
             tensor: name.to_owned(),
         })
     }
+
+    /// The tensor of the file that has the named one's rows, and which those are.
+    fn find(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<(String, &TensorInfo, std::ops::Range<usize>)> {
+        if let Some(info) = self.tensors.get(name)
+            && let Some(rows) = Part::Whole.rows(&info.shape, shape)
+        {
+            return Ok((name.to_owned(), info, rows));
+        }
+        for (stacked, part) in stacked(name) {
+            // Phi's `ffn_up` has the gate's rows too; beside a gate of its own it is just `ffn_up`.
+            if part == Part::Up && self.has_tensor(&stacked.replace("ffn_up", "ffn_gate")) {
+                continue;
+            }
+            if let Some(info) = self.tensors.get(&stacked) {
+                let rows = part.rows(&info.shape, shape);
+                return match rows {
+                    Some(rows) => Ok((stacked, info, rows)),
+                    None => Err(wrong_shape(&stacked, &info.shape, shape)),
+                };
+            }
+        }
+        Err(wrong_shape(name, &self.info(name)?.shape, shape))
+    }
+}
+
+fn wrong_shape(tensor: &str, found: &[usize], expected: &[usize]) -> Error {
+    Error::TensorShape {
+        tensor: tensor.to_owned(),
+        found: found.to_vec(),
+        expected: expected.to_vec(),
+    }
+}
+
+/// Tensors that may hold the named one among others: Phi's fused matrices, and stacked experts.
+fn stacked(name: &str) -> Vec<(String, Part)> {
+    let mut found = Vec::new();
+    for (one, all, part) in [
+        (".attn_q.weight", ".attn_qkv.weight", Part::Query),
+        (".attn_k.weight", ".attn_qkv.weight", Part::Key),
+        (".attn_v.weight", ".attn_qkv.weight", Part::Value),
+        (".ffn_gate.weight", ".ffn_up.weight", Part::Gate),
+        (".ffn_up.weight", ".ffn_up.weight", Part::Up),
+    ] {
+        if let Some(block) = name.strip_suffix(one) {
+            found.push((format!("{block}{all}"), part));
+        }
+    }
+    for stem in ["ffn_gate", "ffn_up", "ffn_down"] {
+        let split = name.split_once(&format!(".{stem}."));
+        if let Some((block, rest)) = split
+            && let Some(expert) = rest.strip_suffix(".weight")
+            && let Ok(expert) = expert.parse()
+        {
+            found.push((format!("{block}.{stem}_exps.weight"), Part::Expert(expert)));
+        }
+    }
+    found
 }
 
 impl WeightSource for Gguf {
     fn has(&self, name: &str) -> bool {
         self.has_tensor(name)
+            || stacked(name).into_iter().any(|(stacked, part)| {
+                self.tensors.get(&stacked).is_some_and(|info| match part {
+                    Part::Expert(expert) => expert < info.shape[0],
+                    _ => true,
+                })
+            })
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
-        let info = self.info(name)?;
-        if info.shape != shape {
-            return Err(Error::TensorShape {
-                tensor: name.to_owned(),
-                found: info.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
+        let (_, info, rows) = self.find(name, shape)?;
         let dtype = info.dtype.ok_or_else(|| Error::TensorType {
             tensor: name.to_owned(),
             type_id: info.type_id,
         })?;
+        let width = shape[shape.len() - 1];
+        let row_bytes = width / dtype.block_size() * dtype.type_size();
+        let start = info.start + rows.start * row_bytes;
         Ok(RawTensor {
             name: name.to_owned(),
             dtype,
-            width: shape[shape.len() - 1],
-            bytes: self.map[info.start..info.start + info.n_bytes].into(),
+            width,
+            bytes: self.maps[info.shard][start..start + rows.len() * row_bytes].into(),
             offset: 0.0,
         })
     }
 }
 
-/// Maps a file read-only.
-#[expect(
-    unsafe_code,
-    reason = "mapping weights is the one use of unsafe in this crate"
-)]
-fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only and private to this process. The user keeps the model file
-    // unchanged while candor runs, as with every memory-mapped model; `model pull` replaces files
-    // by renaming, which leaves an existing map intact.
-    unsafe { Mmap::map(file) }
-}
-
-/// Reads little-endian values from a slice and never past its end.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, n_bytes: u64, what: &str) -> Result<&'a [u8]> {
-        let end = usize::try_from(n_bytes)
-            .ok()
-            .and_then(|n_bytes| self.at.checked_add(n_bytes));
-        let end = end
-            .filter(|&end| end <= self.bytes.len())
-            .ok_or_else(|| Error::Truncated {
-                what: what.to_owned(),
-                offset: self.at,
-                needed: n_bytes,
-                size: self.bytes.len(),
-            })?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
+impl Inventory for Gguf {
+    fn place(&self, name: &str, shape: &[usize]) -> Result<Place> {
+        let (tensor, _, rows) = self.find(name, shape)?;
+        Ok(Place { tensor, rows })
     }
 
-    fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
-        let bytes = self.take(N as u64, what)?;
-        Ok(bytes
-            .try_into()
-            .expect("`take` returns as many bytes as asked"))
+    fn contents(&self) -> Vec<(String, usize)> {
+        let n_rows = |info: &TensorInfo| info.shape[..info.shape.len() - 1].iter().product();
+        let tensors = self.tensors.iter();
+        tensors
+            .map(|(name, info)| (name.clone(), n_rows(info)))
+            .collect()
     }
 
-    fn u32(&mut self, what: &str) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array(what)?))
+    /// Divisors of rotary frequencies, which the description holds already.
+    fn may_be_unused(&self, tensor: &str, _: &DecoderConfig) -> Result<bool> {
+        Ok([
+            "rope_freqs.weight",
+            "rope_factors_long.weight",
+            "rope_factors_short.weight",
+        ]
+        .contains(&tensor))
     }
-
-    fn u64(&mut self, what: &str) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.array(what)?))
-    }
-
-    fn string(&mut self, what: &str) -> Result<String> {
-        let n_bytes = self.u64(what)?;
-        let bytes = self.take(n_bytes, what)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| Error::Malformed {
-            what: format!("{what} is not UTF-8"),
-        })
-    }
-
-    /// Checks that `n` elements of at least `min_bytes` fit into the rest of the file.
-    fn plausible_count(&self, n: u64, min_bytes: u64, what: &str) -> Result<usize> {
-        let needed = n.saturating_mul(min_bytes);
-        if needed > (self.bytes.len() - self.at) as u64 {
-            return Err(Error::Truncated {
-                what: what.to_owned(),
-                offset: self.at,
-                needed,
-                size: self.bytes.len(),
-            });
-        }
-        Ok(n as usize)
-    }
-
-    fn value(&mut self, type_id: u32, key: &str) -> Result<Value> {
-        Ok(match type_id {
-            0 => Value::Unsigned(u64::from(self.array::<1>(key)?[0])),
-            1 => Value::Signed(i64::from(i8::from_le_bytes(self.array(key)?))),
-            2 => Value::Unsigned(u64::from(u16::from_le_bytes(self.array(key)?))),
-            3 => Value::Signed(i64::from(i16::from_le_bytes(self.array(key)?))),
-            4 => Value::Unsigned(u64::from(self.u32(key)?)),
-            5 => Value::Signed(i64::from(i32::from_le_bytes(self.array(key)?))),
-            6 => Value::Float(f64::from(f32::from_le_bytes(self.array(key)?))),
-            7 => match self.array::<1>(key)?[0] {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
-                other => {
-                    return Err(Error::Malformed {
-                        what: format!("`{key}` is a bool of value {other}"),
-                    });
-                }
-            },
-            8 => Value::String(self.string(key)?),
-            9 => {
-                let element = self.u32(key)?;
-                let n = self.u64(key)?;
-                self.list(element, n, key)?
-            }
-            10 => Value::Unsigned(self.u64(key)?),
-            11 => Value::Signed(i64::from_le_bytes(self.array(key)?)),
-            12 => Value::Float(f64::from_le_bytes(self.array(key)?)),
-            other => {
-                return Err(Error::Malformed {
-                    what: format!("`{key}` has unknown value type {other}"),
-                });
-            }
-        })
-    }
-
-    fn list(&mut self, element: u32, n: u64, key: &str) -> Result<Value> {
-        let min_bytes = match element {
-            0 | 1 | 7 => 1,
-            2 | 3 => 2,
-            4..=6 => 4,
-            8 | 10..=12 => 8,
-            // Arrays of arrays exist in the format, but no model uses them; refusing them bounds the recursion.
-            other => {
-                return Err(Error::Malformed {
-                    what: format!("`{key}` is an array of value type {other}"),
-                });
-            }
-        };
-        let n = self.plausible_count(n, min_bytes, key)?;
-        match element {
-            8 => (0..n)
-                .map(|_| self.string(key))
-                .collect::<Result<_>>()
-                .map(Value::Strings),
-            6 | 12 => (0..n)
-                .map(|_| match self.value(element, key)? {
-                    Value::Float(value) => Ok(value as f32),
-                    _ => unreachable!("value types 6 and 12 are floats"),
-                })
-                .collect::<Result<_>>()
-                .map(Value::Floats),
-            _ => (0..n)
-                .map(|_| match self.value(element, key)? {
-                    Value::Unsigned(value) => i64::try_from(value).map_err(|_| Error::Malformed {
-                        what: format!("`{key}` holds {value}, past a signed integer"),
-                    }),
-                    Value::Signed(value) => Ok(value),
-                    Value::Bool(value) => Ok(i64::from(value)),
-                    _ => unreachable!("the other element types are integers"),
-                })
-                .collect::<Result<_>>()
-                .map(Value::Integers),
-        }
-    }
-}
-
-type Header = (BTreeMap<String, Value>, BTreeMap<String, TensorInfo>);
-
-fn parse(bytes: &[u8], path: &Path) -> Result<Header> {
-    let mut cursor = Cursor { bytes, at: 0 };
-    let magic = &bytes[..bytes.len().min(4)];
-    if magic != b"GGUF" {
-        return Err(Error::NotGguf {
-            path: path.to_owned(),
-            found: magic.to_vec(),
-        });
-    }
-    cursor.at = 4;
-    let version = cursor.u32("version")?;
-    if !(2..=3).contains(&version) {
-        return Err(Error::GgufVersion { found: version });
-    }
-    let n_tensors = cursor.u64("tensor count")?;
-    let n_entries = cursor.u64("metadata count")?;
-    // The smallest entries: a key length, a type and one byte; a name length, three numbers and an offset.
-    let n_entries = cursor.plausible_count(n_entries, 13, "metadata")?;
-    let n_tensors = cursor.plausible_count(n_tensors, 24, "tensor table")?;
-
-    let mut metadata = BTreeMap::new();
-    for _ in 0..n_entries {
-        let key = cursor.string("metadata key")?;
-        let type_id = cursor.u32(&key)?;
-        let value = cursor.value(type_id, &key)?;
-        if metadata.insert(key.clone(), value).is_some() {
-            return Err(Error::Malformed {
-                what: format!("metadata `{key}` stands twice"),
-            });
-        }
-    }
-
-    let alignment = match metadata.get("general.alignment") {
-        None => DEFAULT_ALIGNMENT,
-        Some(Value::Unsigned(value))
-            if value.is_power_of_two() && (8..=1 << 20).contains(value) =>
-        {
-            *value
-        }
-        Some(other) => {
-            return Err(Error::Malformed {
-                what: format!("`general.alignment` is {other:?}"),
-            });
-        }
-    };
-
-    let mut raw = Vec::with_capacity(n_tensors.min(1 << 16));
-    for _ in 0..n_tensors {
-        let name = cursor.string("tensor name")?;
-        let n_dims = cursor.u32(&name)?;
-        if n_dims == 0 || n_dims > MAX_DIMS {
-            return Err(Error::Malformed {
-                what: format!("tensor `{name}` has {n_dims} dimensions"),
-            });
-        }
-        let mut shape = (0..n_dims)
-            .map(|_| {
-                cursor
-                    .u64(&name)
-                    .map(|dim| usize::try_from(dim).unwrap_or(usize::MAX))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        shape.reverse();
-        raw.push((name.clone(), shape, cursor.u32(&name)?, cursor.u64(&name)?));
-    }
-    let data_start = (cursor.at as u64).next_multiple_of(alignment);
-
-    let mut tensors = BTreeMap::new();
-    for (name, shape, type_id, offset) in raw {
-        let n_weights = shape
-            .iter()
-            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
-        let n_weights = n_weights
-            .filter(|&n_weights| n_weights > 0)
-            .ok_or_else(|| Error::Malformed {
-                what: format!("tensor `{name}` has shape {shape:?}"),
-            })?;
-        if offset % alignment != 0 {
-            return Err(Error::Malformed {
-                what: format!("tensor `{name}` is at offset {offset}, not aligned"),
-            });
-        }
-        let dtype = dtype(type_id);
-        // The extent of an unknown type cannot be known; using such a tensor is refused later.
-        let n_bytes = match dtype {
-            None => 0,
-            Some(dtype) => {
-                let row = shape[shape.len() - 1];
-                if row % dtype.block_size() != 0 {
-                    return Err(Error::Malformed {
-                        what: format!(
-                            "tensor `{name}` has rows of {row}, not a multiple of its block"
-                        ),
-                    });
-                }
-                (n_weights / dtype.block_size()).saturating_mul(dtype.type_size())
-            }
-        };
-        let start = data_start
-            .checked_add(offset)
-            .and_then(|start| usize::try_from(start).ok());
-        let end = start
-            .and_then(|start| start.checked_add(n_bytes))
-            .filter(|&end| end <= bytes.len());
-        let (Some(start), Some(_)) = (start, end) else {
-            return Err(Error::Truncated {
-                what: format!("tensor `{name}`"),
-                offset: start.unwrap_or(usize::MAX),
-                needed: n_bytes as u64,
-                size: bytes.len(),
-            });
-        };
-        let info = TensorInfo {
-            shape,
-            type_id,
-            dtype,
-            start,
-            n_bytes,
-        };
-        if tensors.insert(name.clone(), info).is_some() {
-            return Err(Error::Malformed {
-                what: format!("tensor `{name}` stands twice"),
-            });
-        }
-    }
-    Ok((metadata, tensors))
-}
-
-/// GGML's numbers of the types that candle can dequantise (`ggml.h`, `enum ggml_type`).
-const TYPES: &[(u32, GgmlDType, &str)] = &[
-    (0, GgmlDType::F32, "F32"),
-    (1, GgmlDType::F16, "F16"),
-    (2, GgmlDType::Q4_0, "Q4_0"),
-    (3, GgmlDType::Q4_1, "Q4_1"),
-    (6, GgmlDType::Q5_0, "Q5_0"),
-    (7, GgmlDType::Q5_1, "Q5_1"),
-    (8, GgmlDType::Q8_0, "Q8_0"),
-    (10, GgmlDType::Q2K, "Q2_K"),
-    (11, GgmlDType::Q3K, "Q3_K"),
-    (12, GgmlDType::Q4K, "Q4_K"),
-    (13, GgmlDType::Q5K, "Q5_K"),
-    (14, GgmlDType::Q6K, "Q6_K"),
-    (30, GgmlDType::BF16, "BF16"),
-];
-
-fn dtype(type_id: u32) -> Option<GgmlDType> {
-    TYPES
-        .iter()
-        .find(|entry| entry.0 == type_id)
-        .map(|entry| entry.1)
-}
-
-fn type_name(type_id: u32) -> String {
-    TYPES
-        .iter()
-        .find(|entry| entry.0 == type_id)
-        .map_or_else(|| format!("type {type_id}"), |entry| entry.2.to_owned())
 }
 
 #[cfg(test)]

@@ -18,10 +18,14 @@
 
 mod error;
 
+mod adapter;
 mod arch;
 mod config;
+mod file_map;
 mod gguf;
 mod json;
+mod safetensors;
+mod source;
 mod tensor;
 mod threads;
 mod weights;

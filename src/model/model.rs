@@ -10,11 +10,11 @@ use crate::config::DecoderConfig;
 use crate::decoder::{Compute, Decoder};
 use crate::error::{Error, Result};
 use crate::fingerprint;
-use crate::gguf::Gguf;
 use crate::hooks::Hooks;
 use crate::kernel::padded_head;
 use crate::row_map::RowMap;
 use crate::sequence::{Sequence, Snapshot};
+use crate::source::{Files, Source};
 use crate::tokenizer::Tokenizer;
 
 /// Rows of one pass over the blocks. Longer steps are cut, which bounds the buffers.
@@ -112,16 +112,26 @@ impl Model {
         Self::open_with(path, Options::default())
     }
 
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, or a folder with `config.json` and safetensors files.
     ///
     /// # Errors
     /// As [`Model::open`].
     pub fn open_with(path: &Path, options: Options) -> Result<Self> {
-        let gguf = Gguf::open(path)?;
-        let config = crate::arch::config(&gguf)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf, config.n_vocab)?;
-        let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
-        let types = gguf.types().into_iter();
+        let source = Source::open(path)?;
+        let config = source.config().clone();
+        let (tokenizer, template) = match source.files() {
+            Files::Gguf(gguf) => {
+                let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
+                let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
+                (tokenizer, template)
+            }
+            Files::Folder(folder) => {
+                let tokenizer = Tokenizer::from_folder(folder.path(), config.n_vocab)?;
+                let template = ChatTemplate::from_folder(folder.path(), &tokenizer)?;
+                (tokenizer, template)
+            }
+        };
+        let types = source.types().into_iter();
         let types = types
             .map(|(name, (n_tensors, n_bytes))| WeightType {
                 name,
@@ -129,15 +139,9 @@ impl Model {
                 n_bytes,
             })
             .collect();
-        let decoder = Decoder::load(&gguf, config, options.compute)?;
+        let decoder = Decoder::load(source.weights(), config, options.compute)?;
         let compute = decoder.compute();
-        let fingerprint = fingerprint::of(
-            &gguf,
-            decoder.config(),
-            &tokenizer,
-            template.as_ref(),
-            compute,
-        );
+        let fingerprint = fingerprint::of(&source, &tokenizer, template.as_ref(), compute);
         let name = path.file_stem().map_or_else(
             || "model".into(),
             |stem| stem.to_string_lossy().into_owned(),

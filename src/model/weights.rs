@@ -4,10 +4,15 @@
 //! are handed out as their parts: `blk.0.attn_q.weight` out of `blk.0.attn_qkv.weight`, and expert
 //! 3's `blk.0.ffn_gate.3.weight` out of `blk.0.ffn_gate_exps.weight`.
 
+pub(crate) mod inventory;
+pub(crate) mod part;
+
 use std::borrow::Cow;
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use half::slice::HalfFloatSliceExt as _;
+use half::{bf16, f16};
 
 use crate::error::{Error, Result};
 
@@ -57,11 +62,33 @@ impl RawTensor<'_> {
     /// Dense values of some rows, `[rows, width]`, each checked to be finite.
     pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> Result<Vec<f32>> {
         let bytes = &self.bytes[rows.start * self.row_bytes()..rows.end * self.row_bytes()];
-        let storage = QStorage::from_data(bytes.into(), &Device::Cpu, self.dtype)?;
-        let dense = QTensor::new(storage, (rows.len(), self.width))?.dequantize(&Device::Cpu)?;
-        let mut values = crate::tensor::with_f32_slice(&dense, |values| Ok(values.to_vec()))?;
+        let mut values = match self.dtype {
+            GgmlDType::F32 => aligned(bytes, f32::from_le_bytes).into_owned(),
+            GgmlDType::F16 => {
+                let halves = aligned(bytes, f16::from_le_bytes);
+                let mut values = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                values
+            }
+            GgmlDType::BF16 => {
+                let halves = aligned(bytes, bf16::from_le_bytes);
+                let mut values = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                values
+            }
+            // Blocks only come from GGUF, whose tensors are aligned to 8 bytes and more; their rows
+            // are of whole blocks of 2 bytes' alignment.
+            _ => {
+                let storage = QStorage::from_data(bytes.into(), &Device::Cpu, self.dtype)?;
+                let dense =
+                    QTensor::new(storage, (rows.len(), self.width))?.dequantize(&Device::Cpu)?;
+                crate::tensor::with_f32_slice(&dense, |values| Ok(values.to_vec()))?
+            }
+        };
         if self.offset != 0.0 {
-            values.iter_mut().for_each(|value| *value += self.offset);
+            for value in &mut values {
+                *value += self.offset;
+            }
         }
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
@@ -75,5 +102,21 @@ impl RawTensor<'_> {
     /// Every value.
     pub(crate) fn dequantize(&self) -> Result<Vec<f32>> {
         self.rows(0..self.n_rows())
+    }
+}
+
+/// Little-endian numbers as they lie in memory; copied where they are not aligned, which
+/// safetensors allows.
+fn aligned<T: bytemuck::AnyBitPattern + bytemuck::NoUninit, const N: usize>(
+    bytes: &[u8],
+    read: impl Fn([u8; N]) -> T,
+) -> Cow<'_, [T]> {
+    const { assert!(size_of::<T>() == N) };
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+        _ => bytes
+            .chunks_exact(N)
+            .map(|chunk| read(chunk.try_into().expect("chunks are of N bytes")))
+            .collect(),
     }
 }

@@ -24,7 +24,7 @@ fn read(bytes: &[u8]) -> Result<Gguf> {
     let map = map.make_read_only().unwrap();
     let (metadata, tensors) = parse(&map, Path::new("test.gguf"))?;
     Ok(Gguf {
-        map,
+        maps: vec![map],
         metadata,
         tensors,
     })

@@ -3,6 +3,7 @@
 use super::read;
 use super::writer::{ARRAY, F32, U32, Writer, array, f32s};
 use crate::arch::config;
+use crate::config::RopeScaling;
 use crate::error::Error;
 
 /// Metadata of a Llama with four tokens, 8 wide, 4 heads over 2 key heads.
@@ -80,13 +81,16 @@ fn missing_and_implausible_counts() {
         "llama.embedding_length",
         "llama.feed_forward_length",
         "llama.attention.head_count",
-        "llama.rope.dimension_count",
         "llama.attention.layer_norm_rms_epsilon",
     ] {
         check_refused(&llama().without(key), key);
         check_refused(&llama().u32(key, 0), key);
         check_refused(&llama().u32(key, u32::MAX), key);
         check_refused(&llama().string(key, "2"), key);
+    }
+    for value in [0, u32::MAX] {
+        let key = "llama.rope.dimension_count";
+        check_refused(&llama().u32(key, value), key);
     }
     // Per-layer counts, as some files have them.
     let counts = array(U32, 2, [2u32, 2].map(u32::to_le_bytes).concat());
@@ -118,25 +122,127 @@ fn partial_rotation() {
     check_refused(&writer, "2 of it rotated");
 }
 
+fn scaling(writer: &Writer) -> RopeScaling {
+    let gguf = read(&writer.bytes()).unwrap();
+    config(&gguf).unwrap().rope.scaling
+}
+
 #[test]
 fn rope_scaling() {
-    for kind in ["linear", "yarn", "longrope"] {
-        let writer = llama().string("llama.rope.scaling.type", kind);
-        check_refused(&writer, "llama.rope.scaling.type");
-    }
+    let key = |name: &str| format!("llama.rope.scaling.{name}");
     // llama.cpp scales linearly where only a factor is given, and reads an older name of it too.
-    for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
-        check_refused(&llama().f32(key, 4.0), key);
-        check_refused(&llama().f32(key, f32::NAN), key);
+    for name in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+        let stretched = RopeScaling::Linear { factor: 4.0 };
+        assert_eq!(scaling(&llama().f32(name, 4.0)), stretched);
+        check_refused(&llama().f32(name, f32::NAN), name);
+        check_refused(&llama().f32(name, -2.0), "factor is -2");
         for harmless in [0.0, 1.0] {
-            let gguf = read(&llama().f32(key, harmless).bytes()).unwrap();
-            assert!(config(&gguf).is_ok());
+            assert_eq!(scaling(&llama().f32(name, harmless)), RopeScaling::None);
         }
     }
-    let writer = llama().tensor("rope_freqs.weight", &[1], F32, &f32s(&[1.0]));
-    check_refused(&writer, "rope_freqs.weight");
-    let none = llama().string("llama.rope.scaling.type", "none");
-    assert!(config(&read(&none.bytes()).unwrap()).is_ok());
+    let none = llama().string(&key("type"), "none");
+    assert_eq!(scaling(&none), RopeScaling::None);
+    // A factor that the type says not to use.
+    check_refused(&none.f32(&key("factor"), 4.0), "scaling.type");
+
+    let yarn = llama()
+        .string(&key("type"), "yarn")
+        .f32(&key("factor"), 4.0)
+        .u32(&key("original_context_length"), 8);
+    assert_eq!(
+        scaling(&yarn),
+        RopeScaling::Yarn {
+            factor: 4.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            original_n_ctx: 8,
+            attn_factor: 1.0 + 0.1 * 4f64.ln(),
+        }
+    );
+    check_refused(
+        &yarn.clone().f32(&key("yarn_ext_factor"), 0.5),
+        "yarn_ext_factor",
+    );
+    check_refused(
+        &yarn.clone().f32(&key("yarn_log_multiplier"), 0.1),
+        "yarn_log_multiplier",
+    );
+    check_refused(&yarn.clone().f32(&key("yarn_beta_slow"), 64.0), "rotations");
+    check_refused(
+        &yarn.f32(&key("factor"), 0.0).f32(&key("attn_factor"), -1.0),
+        "attention factor",
+    );
+    for kind in ["longrope", "dynamic"] {
+        check_refused(&llama().string(&key("type"), kind), "scaling.type");
+    }
+}
+
+#[test]
+fn frequency_divisors() {
+    let with = |name: &str, value: f32| llama().tensor(name, &[1], F32, &f32s(&[value]));
+    assert_eq!(
+        scaling(&with("rope_freqs.weight", 8.0)),
+        RopeScaling::Divisors {
+            divisors: vec![8.0],
+            attn_factor: 1.0
+        }
+    );
+    check_refused(&with("rope_freqs.weight", 0.0), "divisor");
+    check_refused(&with("rope_freqs.weight", f32::NAN), "not finite");
+    check_refused(
+        &llama().tensor("rope_freqs.weight", &[2], F32, &f32s(&[1.0; 2])),
+        "rope_freqs.weight",
+    );
+    check_refused(
+        &with("rope_freqs.weight", 8.0).f32("llama.rope.scaling.factor", 4.0),
+        "scaling.type",
+    );
+    check_refused(&with("rope_factors_long.weight", 8.0), "scaling.type");
+}
+
+#[test]
+fn long_and_short_divisors_end_at_the_original_context() {
+    let model = |long: f32| {
+        llama()
+            .u32("llama.rope.scaling.original_context_length", 8)
+            .f32("llama.rope.scaling.attn_factor", 1.25)
+            .tensor("rope_factors_short.weight", &[1], F32, &f32s(&[2.0]))
+            .tensor("rope_factors_long.weight", &[1], F32, &f32s(&[long]))
+    };
+    for (long, n_ctx) in [(4.0, 8), (2.0, 16)] {
+        let found = config(&read(&model(long).bytes()).unwrap()).unwrap();
+        assert_eq!(found.n_ctx, n_ctx);
+        assert_eq!(
+            found.rope.scaling,
+            RopeScaling::Divisors {
+                divisors: vec![2.0],
+                attn_factor: 1.25
+            }
+        );
+    }
+}
+
+#[test]
+fn settings_of_other_models() {
+    for key in [
+        "attention.clamp_kqv",
+        "logit_scale",
+        "attention.scale",
+        "residual_scale",
+    ] {
+        let key = format!("llama.{key}");
+        check_refused(&llama().f32(&key, 2.0), &key);
+    }
+    let key = "llama.attention.causal";
+    check_refused(&llama().entry(key, 7, vec![0]), key);
+    assert!(config(&read(&llama().entry(key, 7, vec![1]).bytes()).unwrap()).is_ok());
+    check_refused(
+        &llama().u32("llama.attention.value_length", 4),
+        "value_length",
+    );
+    let key = "llama.attention.sliding_window";
+    check_refused(&llama().u32(key, 4), key);
+    assert!(config(&read(&llama().u32(key, 16).bytes()).unwrap()).is_ok());
 }
 
 #[test]

@@ -120,6 +120,6 @@ fn a_file_on_disk() {
     let bytes = tiny().bytes();
     std::fs::write(&path, &bytes).unwrap();
     let gguf = Gguf::open(&path).unwrap();
-    assert_eq!(gguf.bytes(), bytes);
+    assert_eq!(gguf.files(), [bytes]);
     assert_eq!(gguf.string("general.architecture").unwrap(), "llama");
 }
