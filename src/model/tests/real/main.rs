@@ -47,8 +47,9 @@ fn model() -> Option<&'static Model> {
     let path = model_path()?;
     let options = Options {
         compute: Compute::F32,
+        ..Options::default()
     };
-    Some(MODEL.get_or_init(|| Model::open_with(&path, options).unwrap()))
+    Some(MODEL.get_or_init(|| Model::open_with(&path, &options).unwrap()))
 }
 
 /// The model in its default arithmetic, likewise.
