@@ -5,22 +5,78 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use candor_detect::Detector;
-use candor_model::Model;
+use candor_model::{Compute, Model, Options};
 
+use crate::exit::{Exit, Failure};
 use crate::pull;
 
 /// Which model.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// A `.gguf` file, or the name of a model that `candor model pull` has brought
+    /// A `.gguf` file, a folder with `config.json` and safetensors, or the name of a model that `candor model pull` has brought
     #[arg(long, env = "CANDOR_MODEL", default_value = pull::DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Folder that holds pulled models [default: the user's cache folder]
     #[arg(long, env = "CANDOR_MODEL_DIR")]
     pub(crate) model_dir: Option<PathBuf>,
+    /// Arithmetic of quantised weights
+    #[arg(long, env = "CANDOR_COMPUTE", value_enum, default_value = "int8")]
+    pub(crate) compute: ComputeArg,
+    /// Folder of a LoRA adapter as PEFT saves it, with a factor other than 1 after `=`; may be
+    /// given several times
+    #[arg(
+        long = "adapter",
+        env = "CANDOR_ADAPTER",
+        value_name = "DIR[=FACTOR]",
+        value_delimiter = ','
+    )]
+    pub(crate) adapters: Vec<String>,
+}
+
+/// `--compute`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ComputeArg {
+    /// Weights opened to dense f32: the exact reference, slow and large
+    F32,
+    /// Weights as stored, activations rounded to eight bits with one scale per 32
+    Int8,
 }
 
 impl ModelArgs {
+    /// A model by name or path, with the default arithmetic and no adapter.
+    pub(crate) fn named(model: String, model_dir: Option<PathBuf>) -> Self {
+        Self {
+            model,
+            model_dir,
+            compute: ComputeArg::Int8,
+            adapters: Vec::new(),
+        }
+    }
+
+    /// How the model is loaded.
+    fn options(&self) -> anyhow::Result<Options> {
+        let adapters = self.adapters.iter().map(|text| {
+            let Some((folder, factor)) = text.rsplit_once('=') else {
+                return Ok((PathBuf::from(text), 1.0));
+            };
+            match factor.parse::<f32>() {
+                Ok(factor) if factor.is_finite() => Ok((PathBuf::from(folder), factor)),
+                _ => Err(Failure::error(
+                    Exit::Usage,
+                    format!("`--adapter {text}`: `{factor}` is not a number"),
+                    "write the folder, or the folder and a factor like `adapters/mine=0.5`",
+                )),
+            }
+        });
+        Ok(Options {
+            compute: match self.compute {
+                ComputeArg::F32 => Compute::F32,
+                ComputeArg::Int8 => Compute::Int8,
+            },
+            adapters: adapters.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
     /// Folder of pulled models.
     pub(crate) fn folder(&self) -> PathBuf {
         self.model_dir.clone().unwrap_or_else(default_model_folder)
@@ -34,9 +90,9 @@ impl ModelArgs {
     /// Loads the model.
     pub(crate) fn open(&self) -> anyhow::Result<Arc<Model>> {
         let path = self.path()?;
-        Ok(Arc::new(Model::open(&path).with_context(|| {
-            format!("cannot load model `{}`", self.model)
-        })?))
+        let model = Model::open_with(&path, &self.options()?)
+            .with_context(|| format!("cannot load model `{}`", self.model))?;
+        Ok(Arc::new(model))
     }
 
     /// The name under which results are reported.
@@ -103,6 +159,7 @@ pub(crate) fn cpu_features() -> Vec<String> {
         for (name, there) in [
             ("avx2", std::is_x86_feature_detected!("avx2")),
             ("avx512f", std::is_x86_feature_detected!("avx512f")),
+            ("avx512vnni", std::is_x86_feature_detected!("avx512vnni")),
             ("fma", std::is_x86_feature_detected!("fma")),
         ] {
             if there {

@@ -242,6 +242,18 @@ pub(crate) fn capture(
     out: &Path,
 ) -> anyhow::Result<Summary> {
     let tokens = encode(model, &dataset.dialogues)?;
+    capture_tokens(model, model_name, dataset, &tokens, settings, out)
+}
+
+/// The same for dialogues that are encoded already, in the order of the data set.
+pub(crate) fn capture_tokens(
+    model: &Model,
+    model_name: &str,
+    dataset: &Dataset,
+    tokens: &[DialogueTokens],
+    settings: &Settings,
+    out: &Path,
+) -> anyhow::Result<Summary> {
     let widths = settings.hook_points.iter().map(|&hook_point| {
         Ok(HookPointWidth {
             hook_point,
@@ -360,9 +372,24 @@ fn forward(
         })
         .collect();
     let depth = model.config().n_layers;
-    let logits = model.step(&mut items, depth, &mut Hooks::none().observe(&mut recorder))?;
-    // A token's surprise takes an exponential per entry of the vocabulary: worth both cores.
-    let rows = batch.par_iter().enumerate().map(|(item, tokens)| {
+    // A token's surprise takes an exponential per entry of the vocabulary: worth every core.
+    let mut surprises: Vec<Vec<(f64, f64)>> = vec![Vec::new(); batch.len()];
+    model.step_with(
+        &mut items,
+        depth,
+        &mut Hooks::none().observe(&mut recorder),
+        &mut |block| {
+            let rows: Vec<_> = block.rows().collect();
+            let found = rows.par_iter().map(|(row, logits)| {
+                let next = batch[row.item].ids[..batch[row.item].response.end].get(row.token + 1);
+                next.map(|next| (row.item, surprise(logits, *next)))
+            });
+            for (item, surprise) in found.collect::<Vec<_>>().into_iter().flatten() {
+                surprises[item].push(surprise);
+            }
+        },
+    )?;
+    let rows = batch.iter().enumerate().map(|(item, tokens)| {
         let first_predicted = tokens.response.start.saturating_sub(1) + 1;
         let stored = first_stored(tokens)..tokens.response.end;
         let tokens = stored.map(|index| {
@@ -371,9 +398,7 @@ fn forward(
             let row = in_response
                 .then(|| index.checked_sub(first_predicted))
                 .flatten();
-            let surprise = row
-                .and_then(|row| logits[item].get(row))
-                .map(|row| surprise(row, tokens.ids[index]));
+            let surprise = row.and_then(|row| surprises[item].get(row));
             Token {
                 message: place
                     .message

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let path = model::pull_with_progress(&args.model)?;
     let model_args = ModelArgs {
         model: path.display().to_string(),
-        model_dir: args.model.model_dir.clone(),
+        ..args.model.clone()
     };
     let pairs = english(candor_dataset::read(&args.datasets.join("written-pairs"))?);
     let ordinary =

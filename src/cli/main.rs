@@ -21,6 +21,7 @@ mod score;
 mod serve;
 mod verify;
 
+mod bench;
 mod demo;
 mod doctor;
 mod probe;
@@ -65,6 +66,8 @@ enum Command {
     /// Describe probe bundles
     #[command(subcommand)]
     Probe(probe::Command),
+    /// Measure the speed and memory of a model here
+    Bench(bench::Args),
     /// Show what this machine has to offer
     Doctor(doctor::Args),
 }
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Probe(command) => probe::run(&command),
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => {
             doctor::run(&args);
             Ok(())

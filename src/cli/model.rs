@@ -44,10 +44,7 @@ pub(crate) struct InfoArgs {
 pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Pull(args) => {
-            let model = ModelArgs {
-                model: args.name.clone(),
-                model_dir: args.model_dir.clone(),
-            };
+            let model = ModelArgs::named(args.name.clone(), args.model_dir.clone());
             let path = pull_with_progress(&model)?;
             output::line(path.display());
             Ok(())
@@ -126,7 +123,7 @@ fn info(args: &InfoArgs) -> anyhow::Result<()> {
             .collect();
         output::line(serde_json::to_string_pretty(&serde_json::json!({
             "name": model.name(), "config": config, "fingerprint": model.fingerprint(), "hook_points": sites,
-            "weight_types": model.weight_types(), "weight_bytes": model.weight_bytes(),
+            "weight_types": model.weight_types(), "packed_types": model.packed_types(), "weight_bytes": model.weight_bytes(),
             "cache_bytes_per_token": model.cache_bytes_per_token(),
         }))?);
         return Ok(());
@@ -159,10 +156,19 @@ fn info(args: &InfoArgs) -> anyhow::Result<()> {
             kind.n_bytes / 1_000_000
         ));
     }
+    for kind in model.packed_types() {
+        output::line(format!(
+            "type in memory  {}: {} matrices, {} MB",
+            kind.name,
+            kind.n_tensors,
+            kind.n_bytes / 1_000_000
+        ));
+    }
     output::line(format!(
-        "memory          {} MB of f32 weights, {} KB per token of context",
+        "memory          {} MB of weights, {} KB per token of context, {} MB for a full context of one sequence",
         model.weight_bytes() / 1_000_000,
-        model.cache_bytes_per_token() / 1_000
+        model.cache_bytes_per_token() / 1_000,
+        model.cache_bytes_per_token() * config.n_ctx / 1_000_000
     ));
     output::line(format!(
         "fingerprint     {}",

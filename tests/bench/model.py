@@ -147,7 +147,7 @@ class Candor:
         return self.run("prefill,decode,capture", 1)
 
     def run(self, what, rounds):
-        command = [*self.program, "--bench", "--json", "--model", self.path, "--dir", BENCH]
+        command = [*self.program, "--json", "--model", self.path, "--dir", BENCH]
         command += ["--rounds", str(rounds), "--what", what]
         out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
         return json.loads(out.splitlines()[-1])

@@ -138,7 +138,10 @@ impl Loader<'_> {
                 self.plain(&name("attn_v"), n_k, d_model)?,
             ],
             biases,
-            low_rank: self.low_rank(&[&name("attn_q"), &name("attn_k"), &name("attn_v")], &[n_q, n_k, n_k]),
+            low_rank: self.low_rank(
+                &[&name("attn_q"), &name("attn_k"), &name("attn_v")],
+                &[n_q, n_k, n_k],
+            ),
         };
         let mlp = match config.experts {
             None => Mlp::Dense(self.gated(layer, "")?),
