@@ -1,5 +1,7 @@
 //! Every tiny model, as a folder and as GGUF, opens to the same description and the same weights.
 
+mod real;
+
 use std::path::{Path, PathBuf};
 
 use super::{Files, Source};
@@ -16,6 +18,23 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 fn open(name: &str) -> Source {
     Source::open(&fixture(name)).unwrap()
 }
+
+/// Every tiny model's folder.
+pub(crate) const FOLDERS: &[&str] = &[
+    "llama",
+    "llama3",
+    "llama_linear",
+    "mistral",
+    "qwen2",
+    "qwen2_window",
+    "qwen3",
+    "qwen3_yarn",
+    "qwen3moe",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "olmo2",
+];
 
 /// Name, GGUF file if there is one, and what differs from the plain Llama.
 type Case = (&'static str, Option<&'static str>, fn(&mut DecoderConfig));
@@ -203,6 +222,7 @@ fn settle(found: &mut DecoderConfig, expected: &DecoderConfig) {
 
 #[test]
 fn descriptions() {
+    assert!(CASES.iter().map(|case| &case.0).eq(FOLDERS));
     for (name, gguf, change) in CASES {
         let mut expected = llama();
         change(&mut expected);
