@@ -199,7 +199,8 @@ fn settle(found: &mut DecoderConfig, expected: &DecoderConfig) {
         ) => {
             close(*attn_factor, 1.0);
             // Kept, stretched in part, and stretched in full (llama3_divisors in make_fixtures.py).
-            assert_eq!([divisors[0], divisors[7]], [1.0, 8.0]);
+            close(f64::from(divisors[0]), 1.0);
+            close(f64::from(divisors[7]), 8.0);
             assert!(divisors.is_sorted() && divisors.iter().any(|&d| d > 1.0 && d < 8.0));
         }
         (

@@ -207,7 +207,7 @@ fn tensors_without_a_use() {
     // Tied embeddings beside an output matrix of its own.
     let copy = Copy::of("llama");
     copy.change("config.json", |config| {
-        config["tie_word_embeddings"] = json!(true)
+        config["tie_word_embeddings"] = json!(true);
     });
     copy.check_refused("`lm_head.weight` has no place");
 }
