@@ -70,6 +70,7 @@ mod tests {
             queue_size: 0,
             in_flight: 0,
             ready: false,
+            prefix_cache: candor_detect::PrefixCacheStats::default(),
         });
         for line in [
             "candor_requests_total{route=\"/boom\",status=\"500\"} 1",

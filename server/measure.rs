@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use candor_detect::PrefixCacheStats;
 use candor_schema::{Verdict, VerdictKind};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -18,6 +19,12 @@ const QUEUE_SIZE: &str = "candor_queue_size";
 const QUEUE_CAPACITY: &str = "candor_queue_capacity";
 const IN_FLIGHT: &str = "candor_scores_in_flight";
 const READY: &str = "candor_ready";
+const PREFIX_LOOKUPS: &str = "candor_prefix_cache_lookups_total";
+const PREFIX_TOKENS: &str = "candor_prefix_cache_reused_tokens_total";
+const PREFIX_EVICTIONS: &str = "candor_prefix_cache_evictions_total";
+const PREFIX_ENTRIES: &str = "candor_prefix_cache_entries";
+const PREFIX_BYTES: &str = "candor_prefix_cache_bytes";
+const PREFIX_BUDGET: &str = "candor_prefix_cache_budget_bytes";
 const REQUEST_SECONDS: &str = "candor_request_duration_seconds";
 const QUEUE_SECONDS: &str = "candor_queue_duration_seconds";
 const INFERENCE_SECONDS: &str = "candor_inference_duration_seconds";
@@ -44,6 +51,7 @@ pub(crate) struct Gauges {
     pub(crate) queue_size: usize,
     pub(crate) in_flight: usize,
     pub(crate) ready: bool,
+    pub(crate) prefix_cache: PrefixCacheStats,
 }
 
 impl Meter {
@@ -60,6 +68,15 @@ impl Meter {
             describe_gauge!(QUEUE_CAPACITY, "Requests that may wait for the model.");
             describe_gauge!(IN_FLIGHT, "Score requests that are being answered.");
             describe_gauge!(READY, "1 when scores are answered, otherwise 0.");
+            describe_counter!(PREFIX_LOOKUPS, "Texts looked up in the prefix cache.");
+            describe_counter!(PREFIX_TOKENS, "Tokens restored from the prefix cache.");
+            describe_counter!(PREFIX_EVICTIONS, "Prefixes dropped for want of room.");
+            describe_gauge!(PREFIX_ENTRIES, "Prefixes in the cache.");
+            describe_gauge!(PREFIX_BYTES, "Bytes of the prefixes in the cache.");
+            describe_gauge!(
+                PREFIX_BUDGET,
+                "Most bytes of prefixes; 0 turns the cache off."
+            );
             describe_histogram!(
                 REQUEST_SECONDS,
                 Unit::Seconds,
@@ -125,6 +142,14 @@ impl Meter {
             gauge!(QUEUE_SIZE).set(gauges.queue_size as f64);
             gauge!(IN_FLIGHT).set(gauges.in_flight as f64);
             gauge!(READY).set(f64::from(u8::from(gauges.ready)));
+            let cache = gauges.prefix_cache;
+            counter!(PREFIX_LOOKUPS, "result" => "hit").absolute(cache.hits);
+            counter!(PREFIX_LOOKUPS, "result" => "miss").absolute(cache.misses);
+            counter!(PREFIX_TOKENS).absolute(cache.reused_tokens);
+            counter!(PREFIX_EVICTIONS).absolute(cache.evictions);
+            gauge!(PREFIX_ENTRIES).set(cache.entries as f64);
+            gauge!(PREFIX_BYTES).set(cache.bytes as f64);
+            gauge!(PREFIX_BUDGET).set(cache.budget as f64);
         });
         self.recorder.handle().render()
     }
@@ -156,6 +181,11 @@ mod tests {
             queue_size: 2,
             in_flight: 3,
             ready: true,
+            prefix_cache: PrefixCacheStats {
+                hits: 5,
+                bytes: 4096,
+                ..PrefixCacheStats::default()
+            },
         };
         let (first, second) = (Meter::new(8), Meter::new(9));
         for _ in 0..3 {
@@ -173,6 +203,8 @@ mod tests {
             "candor_queue_capacity 8",
             "candor_scores_in_flight 3",
             "candor_ready 1",
+            "candor_prefix_cache_lookups_total{result=\"hit\"} 5",
+            "candor_prefix_cache_bytes 4096",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
@@ -191,6 +223,7 @@ mod tests {
             queue_size: 0,
             in_flight: 0,
             ready: false,
+            prefix_cache: PrefixCacheStats::default(),
         });
         let expected = format!(
             "candor_request_duration_seconds_count{{route=\"/health\"}} {}",

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 
-use candor_detect::Engine;
+use candor_detect::{Engine, PrefixCacheStats};
 
 use crate::error::ErrorBody;
 use crate::measure::Gauges;
@@ -31,6 +31,11 @@ pub(crate) async fn metrics(
         queue_size: state.engine().map_or(0, Engine::n_waiting),
         in_flight: state.n_in_flight(),
         ready: state.health() == HealthStatus::Ready,
+        prefix_cache: state
+            .engine()
+            .map_or_else(PrefixCacheStats::default, |engine| {
+                engine.detector().prefix_cache().stats()
+            }),
     });
     ([(header::CONTENT_TYPE, TEXT)], text)
 }

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// Most requests in one forward pass
     #[arg(long, env = "CANDOR_BATCH", default_value_t = 8)]
     batch: usize,
+    /// Most memory for computed beginnings of texts, in MB, so that a growing conversation is computed once;
+    /// 0 keeps none
+    #[arg(long, env = "CANDOR_PREFIX_CACHE_MB", default_value_t = 512)]
+    prefix_cache_mb: usize,
     /// Longest time to a verdict in seconds; later it gets 504
     #[arg(long, env = "CANDOR_TIMEOUT", default_value_t = 60.0)]
     timeout_s: f64,
@@ -50,7 +54,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Every setting is checked before the model is loaded and the port is bound.
     options.check()?;
     options.check_address(args.listen)?;
-    let detector = open_detector(&args.model, &args.probes)?;
+    let detector = open_detector(&args.model, &args.probes)?
+        .with_prefix_cache(args.prefix_cache_mb.saturating_mul(1_000_000));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

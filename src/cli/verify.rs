@@ -1,4 +1,4 @@
-//! `candor verify`: offline, HTTP and token-by-token scores of the same replies agree.
+//! `candor verify`: offline, HTTP, token-by-token and reused scores of the same replies agree.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,9 @@ use crate::{capture, output, progress, replies};
 
 /// Sizes of batches to compare.
 const BATCHES: [usize; 3] = [1, 3, 8];
+
+/// Memory for computed prefixes, in bytes.
+const PREFIX_CACHE: usize = 512_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -104,7 +107,7 @@ fn compare(
     ));
 
     let mut comparisons = Vec::new();
-    let bar = progress::bar((BATCHES.len() * 4 + 3) as u64, "ways");
+    let bar = progress::bar((BATCHES.len() * 4 + 7) as u64, "ways");
     bar.set_message("verify");
     for batch in BATCHES {
         for split_at_response in [false, true] {
@@ -113,6 +116,7 @@ fn compare(
                     batch,
                     split_at_response,
                     early_exit,
+                    reuse: false,
                 };
                 let results = detector.read(&inputs, detector.probes(), options);
                 let way = format!(
@@ -141,6 +145,39 @@ fn compare(
         comparisons.push(against(&expected, way, results)?);
         bar.inc(1);
     }
+    let beginnings = beginnings(detector, &inputs)?;
+    let cached = detector.clone().with_prefix_cache(PREFIX_CACHE);
+    let read = |inputs: &[ScoreInput]| {
+        let results = cached.read(inputs, cached.probes(), ReadOptions::default());
+        results
+            .into_iter()
+            .map(|result| result.map(|scored| logits(&scored)))
+    };
+    // The first time fills the cache, the second restores from it.
+    for time in ["first", "second"] {
+        let way = format!("read, prefix reuse on, {time} time");
+        comparisons.push(against(&expected, way, read(&inputs))?);
+        bar.inc(1);
+    }
+    cached.prefix_cache().clear();
+    for result in read(&beginnings) {
+        result?;
+    }
+    let way = "read, prefix reuse on, after half of the reply".into();
+    comparisons.push(against(&expected, way, read(&inputs))?);
+    bar.inc(1);
+    let results = inputs.iter().map(|input| {
+        cached
+            .read_incrementally(input, cached.probes(), false)
+            .map(|scored| logits(&scored))
+    });
+    let way = "token by token, prefix reuse on".into();
+    comparisons.push(against(&expected, way, results)?);
+    bar.inc(1);
+    output::note(format!(
+        "{} tokens restored from the prefix cache",
+        cached.prefix_cache().stats().reused_tokens
+    ));
     let server = LocalServer::start(detector.clone())?;
     let results = dialogues.iter().map(|dialogue| {
         let verdict =
@@ -158,6 +195,23 @@ fn compare(
     comparisons.push(against(&expected, "POST /score".into(), results)?);
     bar.finish_and_clear();
     Ok((dialogues.len(), comparisons))
+}
+
+/// Each prompt with the first half of its reply, as a caller sends it who scores a reply as it grows.
+fn beginnings(detector: &Detector, inputs: &[ScoreInput]) -> anyhow::Result<Vec<ScoreInput>> {
+    let mut beginnings = Vec::new();
+    for input in inputs {
+        if let ScoreInput::Messages(messages) = input {
+            let tokens = detector.model().encode_dialogue(messages, &[])?;
+            let half = tokens.response.len().div_ceil(2);
+            let (prompt, response) = tokens.ids.split_at(tokens.response.start);
+            beginnings.push(ScoreInput::TokenIds {
+                prompt: prompt.to_vec(),
+                response: response[..half].to_vec(),
+            });
+        }
+    }
+    Ok(beginnings)
 }
 
 fn on(flag: bool) -> &'static str {

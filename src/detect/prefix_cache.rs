@@ -155,7 +155,7 @@ impl PrefixCache {
         }
         drop(store);
         let computed = Computed {
-            snapshot: Arc::new(model.snapshot(sequence)?),
+            snapshot: Arc::new(model.snapshot(sequence)),
             depth,
             n_bytes,
         };

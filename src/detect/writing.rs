@@ -86,7 +86,7 @@ pub struct Generated {
     pub tokens: Vec<u32>,
     /// Why it ended.
     pub finish: FinishReason,
-    /// What the probes say about these tokens.
+    /// What the probes say about these tokens; nothing but the intent where there is none.
     pub scored: Scored,
 }
 

@@ -25,7 +25,7 @@ const TOOL_USE: &str = "tool_use";
 
 /// What one rendering may cost: an instruction costs one, as do 64 bytes of text. Qwen3's template
 /// spends about 60 per message.
-const FUEL: u64 = 4_000_000;
+const FUEL: u64 = 1_000_000;
 
 /// A Jinja chat template, rendered as Hugging Face transformers renders it.
 #[derive(Debug)]
@@ -98,6 +98,17 @@ impl Rendered {
 }
 
 impl ChatTemplate {
+    /// Reads only the template, of a GGUF file or of a Hugging Face folder; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] if it is no template, and what keeps the file from being read.
+    pub fn open(path: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>> {
+        if path.is_dir() {
+            return Self::from_folder(path, tokenizer);
+        }
+        Self::from_gguf(&Gguf::open(path)?, tokenizer)
+    }
+
     pub(crate) fn from_gguf(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Option<Self>> {
         let template = |key: &str| match gguf.get(key) {
             None => Ok(None),
@@ -116,23 +127,28 @@ impl ChatTemplate {
 
     /// The template of a Hugging Face folder: `chat_template.jinja`, or `chat_template` in
     /// `tokenizer_config.json`.
-    #[allow(dead_code, reason = "used once models are opened from folders")]
     pub(crate) fn from_folder(folder: &Path, tokenizer: &Tokenizer) -> Result<Option<Self>> {
         if let Some(source) = read_text(&folder.join("chat_template.jinja"))? {
             let tool_use = read_text(&folder.join("additional_chat_templates/tool_use.jinja"))?;
             return Self::new(source, tool_use, tokenizer).map(Some);
         }
         let config: Option<Json> = read_json(&folder.join("tokenizer_config.json"))?;
-        let wrong = || Error::ChatTemplate {
+        let wrong = || {
+            Error::ChatTemplate {
             what: "`chat_template` in `tokenizer_config.json` is neither a text nor a list of named texts"
                 .into(),
+        }
         };
-        match config.as_ref().and_then(|config| config.get("chat_template")) {
+        match config
+            .as_ref()
+            .and_then(|config| config.get("chat_template"))
+        {
             None | Some(Json::Null) => Ok(None),
             Some(Json::String(source)) => Self::new(source.clone(), None, tokenizer).map(Some),
             Some(Json::Array(templates)) => {
                 let named = |name: &str| -> Option<String> {
-                    let named = |entry: &&Json| entry.get("name").and_then(Json::as_str) == Some(name);
+                    let named =
+                        |entry: &&Json| entry.get("name").and_then(Json::as_str) == Some(name);
                     let entry = templates.iter().find(named)?;
                     Some(entry.get("template")?.as_str()?.to_owned())
                 };
@@ -165,13 +181,11 @@ impl ChatTemplate {
         // A template is data from a file: it must end.
         environment.set_recursion_limit(64);
         environment.set_fuel(Some(FUEL));
-        let named = [(DEFAULT, Some(&source)), (TOOL_USE, tool_use.as_ref())];
-        for (name, source) in named {
-            if let Some(source) = source {
-                environment
-                    .add_template_owned(name, without_generation_tags(source))
-                    .map_err(failed)?;
-            }
+        let named = tool_use.map(|source| (TOOL_USE, source));
+        for (name, source) in named.iter().chain([&(DEFAULT, source.clone())]) {
+            environment
+                .add_template_owned(*name, without_generation_tags(source))
+                .map_err(|error| failed(&error))?;
         }
         Ok(Self {
             environment,
@@ -223,7 +237,10 @@ impl ChatTemplate {
                 python::value(&message)
             })
             .collect();
-        let tokens = self.tokens.iter().map(|(name, text)| (name.as_str(), JinjaValue::from(text)));
+        let tokens = self
+            .tokens
+            .iter()
+            .map(|(name, text)| (name.as_str(), JinjaValue::from(text)));
         let variables = options.variables.iter();
         let variables = variables.map(|(name, value)| (name.as_str(), python::value(value)));
         let mut context: Vec<(&str, JinjaValue)> = tokens.chain(variables).collect();
@@ -238,9 +255,14 @@ impl ChatTemplate {
         context.push(("tools", list(options.tools)));
         context.push(("documents", list(options.documents)));
         context.push(("messages", messages.into()));
-        context.push(("add_generation_prompt", options.add_generation_prompt.into()));
+        context.push((
+            "add_generation_prompt",
+            options.add_generation_prompt.into(),
+        ));
 
-        let tool_use = options.tools.and_then(|_| self.environment.get_template(TOOL_USE).ok());
+        let tool_use = options
+            .tools
+            .and_then(|_| self.environment.get_template(TOOL_USE).ok());
         let template = match tool_use {
             Some(template) => template,
             None => self
@@ -249,11 +271,11 @@ impl ChatTemplate {
                 .expect("added by the constructor"),
         };
         let context = JinjaValue::from_pairs(context);
-        template.render(context).map_err(failed)
+        template.render(context).map_err(|error| failed(&error))
     }
 }
 
-fn failed(error: minijinja::Error) -> Error {
+fn failed(error: &minijinja::Error) -> Error {
     let what = if error.kind() == minijinja::ErrorKind::OutOfFuel {
         format!("it does not end within {FUEL} steps")
     } else {
@@ -288,7 +310,9 @@ fn json_messages(messages: &[Message]) -> Result<Vec<Json>> {
 /// (`_alias_reasoning_fields`).
 fn name_reasoning(message: &mut Json) {
     let names = ["reasoning_content", "thinking", "reasoning"];
-    let given = names.iter().find_map(|name| message.get(name).filter(|value| **value != Json::Null));
+    let given = names
+        .iter()
+        .find_map(|name| message.get(name).filter(|value| **value != Json::Null));
     let Some(reasoning) = given.cloned() else {
         return;
     };
@@ -308,7 +332,9 @@ fn parse_arguments(message: &mut Json) {
     };
     for call in calls {
         let arguments = match call.get("function") {
-            Some(_) => call.get_mut("function").and_then(|function| function.get_mut("arguments")),
+            Some(_) => call
+                .get_mut("function")
+                .and_then(|function| function.get_mut("arguments")),
             None => call.get_mut("arguments"),
         };
         if let Some(arguments) = arguments
@@ -339,28 +365,45 @@ fn without_generation_tags(source: &str) -> String {
             rest = &tag[end..];
             continue;
         }
-        match end_of("{%", "%}") {
-            Some(end) => {
-                let (tag, after) = tag.split_at(end);
-                out.push_str(&generation_tag(tag).unwrap_or_else(|| tag.to_owned()));
-                rest = after;
+        if let Some(end) = end_of("{%", "%}") {
+            let (tag, mut after) = tag.split_at(end);
+            out.push_str(&replaced_tag(tag).unwrap_or_else(|| tag.to_owned()));
+            if tag_name(tag) == Some("raw") {
+                let end = end_of_raw(after);
+                out.push_str(&after[..end]);
+                after = &after[end..];
             }
-            None => {
-                out.push('{');
-                rest = &tag[1..];
-            }
+            rest = after;
+        } else {
+            out.push('{');
+            rest = &tag[1..];
         }
     }
     out + rest
 }
 
-fn generation_tag(tag: &str) -> Option<String> {
+fn tag_name(tag: &str) -> Option<&str> {
     let inner = tag.strip_prefix("{%")?.strip_suffix("%}")?;
-    let name = inner.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+    Some(inner.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+'))
+}
+
+fn replaced_tag(tag: &str) -> Option<String> {
+    let name = tag_name(tag)?;
     let replacement = match name {
         "generation" => "with",
         "endgeneration" => "endwith",
         _ => return None,
     };
     Some(tag.replacen(name, replacement, 1))
+}
+
+/// Where the tag that ends a `{% raw %}` block starts.
+fn end_of_raw(text: &str) -> usize {
+    let tags = text.match_indices("{%").map(|(at, _)| at);
+    let ends = |at: &usize| {
+        let tag = &text[*at..];
+        let end = tag.find("%}").map(|end| end + 2);
+        end.is_some_and(|end| tag_name(&tag[..end]) == Some("endraw"))
+    };
+    tags.into_iter().find(ends).unwrap_or(text.len())
 }

@@ -280,7 +280,12 @@ impl Error {
             Self::TensorType { .. } => {
                 "use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or a K-quant type".into()
             }
-            Self::Tokenizer { .. } | Self::PreTokenizer { .. } => {
+            Self::Tokenizer { .. } => {
+                "a wrong tokenizer would silently change every result, so it is refused; fetch the files \
+                 again or use another conversion of the model"
+                    .into()
+            }
+            Self::PreTokenizer { .. } => {
                 "a wrong tokenizer would silently change every result, so it is refused; use a file whose \
                  `tokenizer.ggml.pre` is supported"
                     .into()

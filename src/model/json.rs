@@ -38,7 +38,10 @@ impl Json {
     /// The value under a key of an object.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Object(entries) => entries.iter().find(|entry| entry.0 == key).map(|entry| &entry.1),
+            Self::Object(entries) => entries
+                .iter()
+                .find(|entry| entry.0 == key)
+                .map(|entry| &entry.1),
             _ => None,
         }
     }
@@ -211,7 +214,10 @@ mod tests {
             Json::Float(0.5),
             "x".into(),
         ];
-        let expected = vec![("b".to_owned(), Json::Integer(3)), ("a".to_owned(), Json::Array(array))];
+        let expected = vec![
+            ("b".to_owned(), Json::Integer(3)),
+            ("a".to_owned(), Json::Array(array)),
+        ];
         assert_eq!(json, Json::Object(expected));
         assert_eq!(json.get("b"), Some(&Json::Integer(3)));
         assert!(Json::parse("{").is_err());

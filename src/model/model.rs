@@ -1,10 +1,11 @@
 //! A loaded model: weights, tokenizer, chat template, identity, and the step that runs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candor_schema::{HookPoint, ModelFingerprint, Site};
 use serde::Serialize;
 
+use crate::adapter::Adapter;
 use crate::chat_template::ChatTemplate;
 use crate::config::DecoderConfig;
 use crate::decoder::{Compute, Decoder};
@@ -24,10 +25,13 @@ const MAX_ROWS: usize = 512;
 const LOGIT_ROWS: usize = 16;
 
 /// How a model is loaded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Arithmetic of quantised weights.
     pub compute: Compute,
+    /// Folders of `LoRA` adapters as PEFT saves them, each with a factor on its contribution; with
+    /// a factor of 0 the model is its base, to the bit.
+    pub adapters: Vec<(PathBuf, f32)>,
 }
 
 /// A model in memory.
@@ -109,14 +113,14 @@ impl Model {
     /// # Errors
     /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, Options::default())
+        Self::open_with(path, &Options::default())
     }
 
     /// Loads a GGUF file, or a folder with `config.json` and safetensors files.
     ///
     /// # Errors
     /// As [`Model::open`].
-    pub fn open_with(path: &Path, options: Options) -> Result<Self> {
+    pub fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let source = Source::open(path)?;
         let config = source.config().clone();
         let (tokenizer, template) = match source.files() {
@@ -139,9 +143,28 @@ impl Model {
                 n_bytes,
             })
             .collect();
-        let decoder = Decoder::load(source.weights(), config, options.compute)?;
-        let compute = decoder.compute();
-        let fingerprint = fingerprint::of(&source, &tokenizer, template.as_ref(), compute);
+        let mut adapters = Vec::new();
+        for (folder, factor) in &options.adapters {
+            if !factor.is_finite() {
+                return Err(Error::Adapter {
+                    what: format!("the factor {factor} of `{}`", folder.display()),
+                });
+            }
+            let adapter = Adapter::open(folder, &config)?;
+            if *factor != 0.0 {
+                adapters.push((adapter, *factor));
+            }
+        }
+        let decoder = Decoder::load(source.weights(), config, options.compute, &adapters)?;
+        let mut fingerprint =
+            fingerprint::of(&source, &tokenizer, template.as_ref(), decoder.compute());
+        fingerprint.adapters = adapters
+            .iter()
+            .map(|(adapter, factor)| candor_schema::Adapter {
+                sha256: adapter.sha256().to_owned(),
+                scale: f64::from(*factor),
+            })
+            .collect();
         let name = path.file_stem().map_or_else(
             || "model".into(),
             |stem| stem.to_string_lossy().into_owned(),

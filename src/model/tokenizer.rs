@@ -10,8 +10,10 @@ mod sentence_piece;
 pub(crate) mod tests;
 
 use std::ops::Range;
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::gguf::Gguf;
 pub(crate) use folder::{read_json, read_text};
 
 use added::{AddedTokens, Controls, Found};
@@ -128,7 +130,23 @@ fn ends(mut named: Vec<u32>, tokens: &[String], kinds: &[Kind]) -> Vec<u32> {
     named
 }
 
+/// More rows than any embedding has; bounds what a folder's ids may ask for.
+const MAX_VOCAB: usize = 1 << 21;
+
 impl Tokenizer {
+    /// Reads only the tokenizer, of a GGUF file or of a Hugging Face folder.
+    ///
+    /// # Errors
+    /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Self::from_folder(path, MAX_VOCAB);
+        }
+        let gguf = Gguf::open(path)?;
+        let shape = gguf.tensor_shape("token_embd.weight")?;
+        Self::from_gguf(&gguf, shape[0])
+    }
+
     /// SHA-256 of vocabulary, merges or scores, token types and pre-tokeniser.
     pub fn sha256(&self) -> &str {
         &self.sha256
@@ -260,6 +278,21 @@ impl Tokenizer {
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
         }
+    }
+
+    /// Text of one token as it reads in the middle of a text: with the space that begins it, which
+    /// [`Tokenizer::decode`] takes away where it begins the text. Empty for a control token.
+    ///
+    /// # Errors
+    /// [`Error::TokenId`] for an id outside the vocabulary.
+    pub fn token_text(&self, id: u32) -> Result<String> {
+        // Of two, only the first can lose a space, whatever the decoder does.
+        let first = self.decode(&[id])?;
+        let mut both = self.decode(&[id, id])?;
+        if both.starts_with(&first) {
+            both.drain(..first.len());
+        }
+        Ok(both)
     }
 
     /// The tokens' texts, without control tokens and rows that pad the embedding.

@@ -15,7 +15,7 @@ fn every_way_of_scoring_agrees_in_f32() {
     let report = expect_ok(&[args.as_slice(), &["--json"]].concat());
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert!(report["n_dialogues"].as_u64().unwrap() >= 32);
-    assert_eq!(report["ways"].as_object().unwrap().len(), 15);
+    assert_eq!(report["ways"].as_object().unwrap().len(), 19);
     let largest = report["largest"].as_f64().unwrap();
     assert!(largest <= 1e-3, "{report}");
     expect_error(

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candor_model::{Hooks, LogitRows, Model, Sampler, Sampling, Sequence, StepItem};
+use candor_model::{History, Hooks, LogitRows, Model, Sampler, Sampling, Sequence, StepItem};
 use candor_schema::{Dialogue, Message, Origin, Role};
 
 use crate::args::ModelArgs;
@@ -28,6 +28,15 @@ pub(crate) struct Args {
     /// Keeps the smallest set of tokens with this much probability
     #[arg(long, env = "CANDOR_TOP_P", default_value_t = 0.95)]
     top_p: f64,
+    /// Keeps this many of the most likely tokens; 0 keeps all
+    #[arg(long, env = "CANDOR_TOP_K", default_value_t = 0)]
+    top_k: u32,
+    /// Keeps tokens with at least this fraction of the highest probability
+    #[arg(long, env = "CANDOR_MIN_P", default_value_t = 0.0)]
+    min_p: f64,
+    /// Makes tokens that prompt or reply already have less likely; 1 does nothing
+    #[arg(long, env = "CANDOR_REPETITION_PENALTY", default_value_t = 1.0)]
+    repetition_penalty: f64,
     /// Most tokens of a reply
     #[arg(long, env = "CANDOR_MAX_TOKENS", default_value_t = 80)]
     max_tokens: usize,
@@ -73,6 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 struct Draft {
     sequence: Sequence,
     sampler: Sampler,
+    n_prompt: usize,
     next: Vec<u32>,
     reply: Vec<u32>,
     ended: bool,
@@ -86,8 +96,12 @@ fn reply_to(
 ) -> anyhow::Result<Vec<Dialogue>> {
     let sampling = |index: usize| Sampling {
         temperature: args.temperature,
+        top_k: args.top_k,
         top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
         seed: args.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+        ..Sampling::GREEDY
     };
     let mut drafts = batch
         .iter()
@@ -104,6 +118,7 @@ fn reply_to(
             Ok(Draft {
                 sequence: Sequence::new(),
                 sampler,
+                n_prompt: prompt.ids.len(),
                 next: prompt.ids,
                 reply: Vec::new(),
                 ended: false,
@@ -128,7 +143,11 @@ fn reply_to(
             model.step(&mut items, model.config().n_layers, &mut Hooks::none())?
         };
         for (draft, logits) in open.iter_mut().zip(logits) {
-            let token = draft.sampler.sample(&logits[0]);
+            let history = History {
+                prompt: &draft.sequence.tokens()[..draft.n_prompt],
+                reply: &draft.reply,
+            };
+            let token = draft.sampler.sample(&logits[0], history)?;
             if Some(token) == eos {
                 draft.ended = true;
             } else {
@@ -140,18 +159,17 @@ fn reply_to(
     batch
         .iter()
         .zip(drafts)
-        .map(|((index, dialogue), draft)| {
+        .map(|((_, dialogue), draft)| {
             let mut dialogue = (*dialogue).clone();
             let text = model.tokenizer().decode(&draft.reply)?;
             dialogue.messages.push(Message::new(Role::Assistant, text));
             dialogue.origin = Origin::Sampled;
             dialogue.on_policy = true;
             dialogue.model = Some(model_name.to_owned());
-            let sampling = sampling(*index);
-            dialogue.sampling = Some(serde_json::json!({
-                "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
-                "max_tokens": args.max_tokens, "finish": if draft.ended { "stop" } else { "length" },
-            }));
+            let mut settings = serde_json::to_value(draft.sampler.sampling())?;
+            settings["max_tokens"] = args.max_tokens.into();
+            settings["finish"] = if draft.ended { "stop" } else { "length" }.into();
+            dialogue.sampling = Some(settings);
             Ok(dialogue)
         })
         .collect()

@@ -105,12 +105,20 @@ mod tests {
     use super::*;
 
     /// A tokenizer of bytes, as byte-level BPE is one.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "stands in for a tokenizer's decode"
+    )]
     fn bytes(tokens: &[u32]) -> Result<String> {
         let bytes: Vec<u8> = tokens.iter().map(|&token| token as u8).collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// A tokenizer whose every token begins with a space, except the first of a text.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "stands in for a tokenizer's decode"
+    )]
     fn spaced(tokens: &[u32]) -> Result<String> {
         let words: Vec<String> = tokens.iter().map(|token| format!("w{token}")).collect();
         Ok(words.join(" "))

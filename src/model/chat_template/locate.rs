@@ -69,23 +69,10 @@ impl ChatTemplate {
             .enumerate()
             .flat_map(|(index, message)| parts(index, &message.content, unused))
             .collect();
-        let contents = match self.locate(&json, &parts, options, &text)? {
-            Some(contents) => contents,
-            // One content may decide how another is rendered, so each is looked for alone.
-            None => {
-                let mut contents = Vec::new();
-                for index in 0..messages.len() {
-                    let own: Vec<&Part> = parts.iter().filter(|part| part.message == index).collect();
-                    if own.is_empty() {
-                        continue;
-                    }
-                    let found = self.locate(&json, own, options, &text)?;
-                    contents.extend(found.ok_or(Error::ContentNotFound { message: index })?);
-                }
-                contents
-            }
-        };
-        let mut contents = contents;
+        let all = self.locate(&json, &parts, options, &text);
+        // One content may decide how another is rendered; then each is looked for alone.
+        let mut contents =
+            all.map_or_else(|| self.locate_each(&json, &parts, options, &text), Ok)?;
         contents.sort_by_key(|content| content.range.start);
         if let Some(pair) = contents
             .windows(2)
@@ -102,16 +89,32 @@ impl ChatTemplate {
         })
     }
 
-    /// Renders with markers in place of `parts` and finds them in `text`; `None` if what stands
-    /// around them is not the same.
-    fn locate<'p>(
+    fn locate_each(
         &self,
         messages: &[Json],
-        parts: impl IntoIterator<Item = &'p Part>,
+        parts: &[Part],
         options: &RenderOptions<'_>,
         text: &str,
-    ) -> Result<Option<Vec<Content>>> {
-        let parts: Vec<&Part> = parts.into_iter().collect();
+    ) -> Result<Vec<Content>> {
+        let mut contents = Vec::new();
+        for parts in parts.chunk_by(|a, b| a.message == b.message) {
+            let found = self.locate(messages, parts, options, text);
+            contents.extend(found.ok_or(Error::ContentNotFound {
+                message: parts[0].message,
+            })?);
+        }
+        Ok(contents)
+    }
+
+    /// Renders with markers in place of `parts` and finds them in `text`; `None` if what stands
+    /// around them is not the same.
+    fn locate(
+        &self,
+        messages: &[Json],
+        parts: &[Part],
+        options: &RenderOptions<'_>,
+        text: &str,
+    ) -> Option<Vec<Content>> {
         let mut marked = messages.to_vec();
         // From the back, so that the ranges of earlier parts stay right.
         for part in parts.iter().rev() {
@@ -119,21 +122,23 @@ impl ChatTemplate {
                 content.replace_range(part.range.clone(), &part.marker);
             }
         }
-        let Ok(marked) = self.render_json(&marked, options) else {
-            return Ok(None); // The template looks into content.
-        };
+        // A template that looks into content may refuse the markers.
+        let marked = self.render_json(&marked, options).ok()?;
         let mut places: Vec<(usize, &Part)> = Vec::new();
-        for part in &parts {
-            let found: Vec<usize> = marked.match_indices(&part.marker).map(|(at, _)| at).collect();
+        for part in parts {
+            let found: Vec<usize> = marked
+                .match_indices(&part.marker)
+                .map(|(at, _)| at)
+                .collect();
             match found[..] {
                 // A part that the template leaves out; a whole content must be somewhere.
                 [] if !part.whole => {}
                 [at] => places.push((at, part)),
-                _ => return Ok(None),
+                _ => return None,
             }
         }
         places.sort_by_key(|place| place.0);
-        Ok(align(messages, &marked, &places, text))
+        align(messages, &marked, &places, text)
     }
 
     /// Where input other than content spells a control token. A character that stands nowhere else
@@ -152,7 +157,9 @@ impl ChatTemplate {
             let mut places: Vec<usize> = tokenizer
                 .spelled_controls(text)
                 .iter()
-                .map(|range| range.start + text[range.start..].chars().next().map_or(0, char::len_utf8))
+                .map(|range| {
+                    range.start + text[range.start..].chars().next().map_or(0, char::len_utf8)
+                })
                 .collect();
             places.dedup();
             for &place in places.iter().rev() {
@@ -200,7 +207,9 @@ impl ChatTemplate {
             });
         }
         let marks = marked.match_indices(unused).enumerate();
-        let marks: Vec<usize> = marks.map(|(n, (at, _))| at - n * unused.len_utf8()).collect();
+        let marks: Vec<usize> = marks
+            .map(|(n, (at, _))| at - n * unused.len_utf8())
+            .collect();
         Ok(tokenizer
             .spelled_controls(text)
             .into_iter()
@@ -252,17 +261,26 @@ fn parts(message: usize, content: &str, unused: char) -> Vec<Part> {
 fn unused_char(source: &str, text: &str, messages: &[Json], options: &RenderOptions<'_>) -> char {
     let mut used = std::collections::BTreeSet::new();
     let mut note = |text: &str| {
-        used.extend(text.chars().filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)));
+        used.extend(
+            text.chars()
+                .filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)),
+        );
     };
     note(source);
     note(text);
     let variables = options.variables.iter().map(|(_, value)| value);
-    let inputs = messages.iter().chain(options.tools).chain(options.documents).chain(variables);
+    let inputs = messages
+        .iter()
+        .chain(options.tools)
+        .chain(options.documents)
+        .chain(variables);
     for input in inputs {
         input.clone().for_each_text(&mut |text| note(text));
     }
     // All 6,400 of them in one request would make this one ambiguous, and the comparison fail.
-    ('\u{e000}'..='\u{f8ff}').find(|c| !used.contains(c)).unwrap_or('\u{e000}')
+    ('\u{e000}'..='\u{f8ff}')
+        .find(|c| !used.contains(c))
+        .unwrap_or('\u{e000}')
 }
 
 /// Walks over the marked text: what stands between the markers must stand in `text` too, and
@@ -290,13 +308,18 @@ fn align(
             original.trim_end(),
         ];
         let fits = |candidate: &&&str| {
-            let rest = text.get(at..).and_then(|rest| rest.strip_prefix(**candidate));
+            let rest = text
+                .get(at..)
+                .and_then(|rest| rest.strip_prefix(**candidate));
             rest.is_some_and(|rest| match next {
                 Some(_) => rest.starts_with(literal),
                 None => rest == literal,
             })
         };
-        let found = trimmed.iter().take(if part.whole { 4 } else { 1 }).find(fits)?;
+        let found = trimmed
+            .iter()
+            .take(if part.whole { 4 } else { 1 })
+            .find(fits)?;
         let skipped = found.as_ptr() as usize - original.as_ptr() as usize;
         contents.push(Content {
             message: part.message,

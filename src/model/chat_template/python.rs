@@ -36,9 +36,11 @@ pub(super) fn value(json: &Json) -> Value {
         Json::Float(value) => Value::from(*value),
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(values) => values.iter().map(self::value).collect(),
-        Json::Object(entries) => {
-            Value::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), self::value(value))))
-        }
+        Json::Object(entries) => Value::from_pairs(
+            entries
+                .iter()
+                .map(|(key, value)| (key.as_str(), self::value(value))),
+        ),
     }
 }
 
@@ -64,7 +66,8 @@ fn strftime_now(state: &State, format: &str) -> Result<String> {
 
 /// Whole seconds since 1970, for [`NOW`].
 pub(super) fn seconds(time: SystemTime) -> i64 {
-    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let seconds =
+        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => seconds(after),
         Err(before) => -seconds(before.duration()),
@@ -124,6 +127,10 @@ struct Style {
 }
 
 /// `json.dumps` with the arguments that transformers passes on.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine's form of a filter"
+)]
 fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value> {
     let argument = |place: usize, name: &str| -> Result<Option<Value>> {
         let by_name: Option<Value> = named.get(name)?;
@@ -133,16 +140,10 @@ fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value
     let ascii = argument(0, "ensure_ascii")?.is_some_and(|value| value.is_true());
     let indent = match argument(1, "indent")? {
         None => None,
-        Some(value) => Some(match value.as_str() {
-            Some(text) => text.to_owned(),
-            None => {
-                let n = i64::try_from(value).map_err(|_| invalid("tojson: `indent` is no number"))?;
-                if n > 64 {
-                    return Err(invalid("tojson: `indent` is more than 64"));
-                }
-                " ".repeat(usize::try_from(n).unwrap_or(0))
-            }
-        }),
+        Some(value) => {
+            let text = value.as_str().map(str::to_owned);
+            Some(text.map_or_else(|| spaces(value), Ok)?)
+        }
     };
     let separators = match argument(2, "separators")? {
         None => None,
@@ -172,6 +173,14 @@ fn to_json(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value
     let mut out = String::new();
     style.write(value, 0, &mut out)?;
     Ok(Value::from(out))
+}
+
+fn spaces(n: Value) -> Result<String> {
+    let n = i64::try_from(n).map_err(|_| invalid("tojson: `indent` is no number"))?;
+    if n > 64 {
+        return Err(invalid("tojson: `indent` is more than 64"));
+    }
+    Ok(" ".repeat(usize::try_from(n).unwrap_or(0)))
 }
 
 impl Style {
@@ -205,7 +214,11 @@ impl Style {
                     self.write(value, depth + 1, out)
                 })?;
             }
-            other => return Err(invalid(format!("tojson: a value of type {other} is not JSON"))),
+            other => {
+                return Err(invalid(format!(
+                    "tojson: a value of type {other} is not JSON"
+                )));
+            }
         }
         Ok(())
     }
@@ -271,9 +284,12 @@ fn number(value: &Value) -> String {
     match float(value) {
         None => value.to_string(),
         Some(number) if number.is_nan() => "NaN".into(),
-        Some(number) if number.is_infinite() => {
-            if number > 0.0 { "Infinity" } else { "-Infinity" }.into()
+        Some(number) if number.is_infinite() => if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
         }
+        .into(),
         Some(number) => float_repr(number),
     }
 }
@@ -285,7 +301,11 @@ fn key(value: &Value) -> Result<String> {
         ValueKind::Number => number(value),
         ValueKind::Bool => if value.is_true() { "true" } else { "false" }.into(),
         ValueKind::None => "null".into(),
-        other => return Err(invalid(format!("tojson: a key of type {other} is not JSON"))),
+        other => {
+            return Err(invalid(format!(
+                "tojson: a key of type {other} is not JSON"
+            )));
+        }
     })
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::block::{Block, Gated, Mlp};
-use super::matrices::Matrices;
+use super::matrices::{LowRank, Matrices};
 use super::mixture::Mixture;
 use super::{Decoder, Workspace};
+use crate::adapter::Adapter;
 use crate::config::{DecoderConfig, Norms, QkNorm};
 use crate::error::Result;
 use crate::kernel::{Packed, PackedType, Pool};
@@ -38,19 +39,23 @@ struct Loader<'a> {
     source: &'a dyn WeightSource,
     config: &'a DecoderConfig,
     compute: Compute,
+    /// With the factor on each one's contribution, not 0.
+    adapters: &'a [(Adapter, f32)],
 }
 
 impl Decoder {
-    /// Reads every weight.
+    /// Reads every weight, and the low-rank parts of adapters whose factor is not 0.
     pub(crate) fn load(
         source: &dyn WeightSource,
         config: DecoderConfig,
         compute: Compute,
+        adapters: &[(Adapter, f32)],
     ) -> Result<Self> {
         let loader = Loader {
             source,
             config: &config,
             compute,
+            adapters,
         };
         let DecoderConfig {
             n_vocab, d_model, ..
@@ -133,7 +138,7 @@ impl Loader<'_> {
                 self.plain(&name("attn_v"), n_k, d_model)?,
             ],
             biases,
-            low_rank: Vec::new(),
+            low_rank: self.low_rank(&[&name("attn_q"), &name("attn_k"), &name("attn_v")], &[n_q, n_k, n_k]),
         };
         let mlp = match config.experts {
             None => Mlp::Dense(self.gated(layer, "")?),
@@ -168,7 +173,7 @@ impl Loader<'_> {
                     self.plain(&name("ffn_up"), d_mlp, d_model)?,
                 ],
                 biases: Vec::new(),
-                low_rank: Vec::new(),
+                low_rank: self.low_rank(&[&name("ffn_gate"), &name("ffn_up")], &[d_mlp; 2]),
             },
             down: self.one(&name("ffn_down"), d_model, d_mlp)?,
         })
@@ -178,8 +183,28 @@ impl Loader<'_> {
         Ok(Matrices {
             packed: vec![self.plain(name, n_out, n_in)?],
             biases: Vec::new(),
-            low_rank: Vec::new(),
+            low_rank: self.low_rank(&[name], &[n_out]),
         })
+    }
+
+    /// The adapters' parts of matrices that stand side by side.
+    fn low_rank(&self, names: &[&str], widths: &[usize]) -> Vec<LowRank> {
+        let mut found = Vec::new();
+        for (adapter, factor) in self.adapters {
+            let mut column = 0;
+            for (name, width) in names.iter().zip(widths) {
+                if let Some(part) = adapter.parts(name) {
+                    found.push(LowRank {
+                        a: Packed::from_f32(&part.a, part.n_in),
+                        b: Packed::from_f32(&part.b, part.rank),
+                        scale: part.scale * factor,
+                        column,
+                    });
+                }
+                column += width;
+            }
+        }
+        found
     }
 
     fn plain(&self, name: &str, n_out: usize, n_in: usize) -> Result<Packed> {

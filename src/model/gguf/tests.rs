@@ -3,7 +3,6 @@
 mod architecture;
 mod fuzz;
 mod malformed;
-mod real;
 mod tokenizer;
 mod valid;
 mod vocabulary;

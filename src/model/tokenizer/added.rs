@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 
 /// A token that is spelled out in text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags of the `tokenizers` library"
+)]
 pub(super) struct AddedToken {
     pub(super) id: u32,
     pub(super) text: String,
@@ -92,7 +96,11 @@ impl AddedTokens {
     pub(super) fn new(mut tokens: Vec<AddedToken>, precedence: Precedence) -> Result<Self> {
         let fail = |what: String| Error::Tokenizer { what };
         if let Some(token) = tokens.iter().find(|token| token.text.is_empty()) {
-            let kind = if token.control { "a control" } else { "an added" };
+            let kind = if token.control {
+                "a control"
+            } else {
+                "an added"
+            };
             return Err(fail(format!("{kind} token has no text (id {})", token.id)));
         }
         tokens.sort_by(|a, b| b.text.len().cmp(&a.text.len()).then(a.id.cmp(&b.id)));
@@ -140,33 +148,28 @@ impl AddedTokens {
         let Some(automaton) = &self.automaton else {
             return Vec::new();
         };
-        let mut spelled: Vec<(usize, usize)> = automaton
+        let spelled = automaton
             .find_overlapping_iter(text)
             .filter(|found| {
                 let token = &self.tokens[found.pattern().as_usize()];
                 (!token.control || controls.allow(&found.range()))
                     && (!token.single_word || stands_alone(text, &found.range()))
             })
-            .map(|found| (found.start(), found.pattern().as_usize()))
-            .collect();
+            .map(|found| (found.start(), found.pattern().as_usize()));
         let chosen = match self.precedence {
-            Precedence::Leftmost => {
-                // Of tokens with one start, the longest has the least index.
-                spelled.sort_unstable();
-                self.leftmost(&spelled)
-            }
-            Precedence::Longest => {
-                spelled.sort_unstable_by_key(|&(start, token)| (token, start));
-                self.longest(&spelled)
-            }
+            Precedence::Leftmost => self.leftmost(spelled),
+            Precedence::Longest => self.longest(spelled, text.len()),
         };
         self.with_white_space(text, &chosen)
     }
 
-    fn leftmost(&self, spelled: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    fn leftmost(&self, spelled: impl Iterator<Item = (usize, usize)>) -> Vec<(usize, usize)> {
+        let mut spelled: Vec<(usize, usize)> = spelled.collect();
+        // Of tokens with one start, the longest has the least index.
+        spelled.sort_unstable();
         let mut done = 0;
         let mut chosen = Vec::new();
-        for &(start, token) in spelled {
+        for (start, token) in spelled {
             if start >= done {
                 done = start + self.tokens[token].text.len();
                 chosen.push((start, token));
@@ -175,20 +178,30 @@ impl AddedTokens {
         chosen
     }
 
-    fn longest(&self, spelled: &[(usize, usize)]) -> Vec<(usize, usize)> {
-        // Start to (end, token) of what is chosen so far; no two overlap.
-        let mut chosen: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for &(start, token) in spelled {
-            let end = start + self.tokens[token].text.len();
-            let before = chosen.range(..end).next_back();
-            if before.is_none_or(|(_, &(before_end, _))| before_end <= start) {
-                chosen.insert(start, (end, token));
+    fn longest(
+        &self,
+        spelled: impl Iterator<Item = (usize, usize)>,
+        len: usize,
+    ) -> Vec<(usize, usize)> {
+        // Runs of one character spell dozens of tokens at each of their bytes, so they are not sorted.
+        let mut starts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (start, token) in spelled {
+            starts.entry(token).or_default().push(start);
+        }
+        let mut chosen = Vec::new();
+        let mut taken = vec![false; if starts.is_empty() { 0 } else { len }];
+        for (token, starts) in starts {
+            let n_bytes = self.tokens[token].text.len();
+            for start in starts {
+                // What is chosen is no shorter, so it overlaps only if it holds the first or last byte.
+                if !taken[start] && !taken[start + n_bytes - 1] {
+                    taken[start..start + n_bytes].fill(true);
+                    chosen.push((start, token));
+                }
             }
         }
+        chosen.sort_unstable();
         chosen
-            .into_iter()
-            .map(|(start, (_, token))| (start, token))
-            .collect()
     }
 
     fn with_white_space(&self, text: &str, chosen: &[(usize, usize)]) -> Vec<Found> {
@@ -229,12 +242,20 @@ mod tests {
     use super::*;
 
     fn added(precedence: Precedence, texts: &[&str]) -> AddedTokens {
-        let tokens = texts.iter().zip(0..).map(|(text, id)| AddedToken::new(id, text, false));
+        let tokens = texts
+            .iter()
+            .zip(0..)
+            .map(|(text, id)| AddedToken::new(id, text, false));
         AddedTokens::new(tokens.collect(), precedence).unwrap()
     }
 
     #[track_caller]
-    fn check(added: &AddedTokens, text: &str, controls: Controls<'_>, expected: &[(u32, Range<usize>)]) {
+    fn check(
+        added: &AddedTokens,
+        text: &str,
+        controls: Controls<'_>,
+        expected: &[(u32, Range<usize>)],
+    ) {
         let found = added.find(text, controls);
         let found: Vec<_> = found.into_iter().map(|f| (f.id, f.range)).collect();
         assert_eq!(found, expected, "{text:?}");
@@ -244,18 +265,31 @@ mod tests {
     fn precedence_decides_overlaps() {
         let texts = ["ab", "bcd", "d"];
         let leftmost = added(Precedence::Leftmost, &texts);
-        check(&leftmost, "abcd", Controls::Nowhere, &[(0, 0..2), (2, 3..4)]);
+        check(
+            &leftmost,
+            "abcd",
+            Controls::Nowhere,
+            &[(0, 0..2), (2, 3..4)],
+        );
         let longest = added(Precedence::Longest, &texts);
         check(&longest, "abcd", Controls::Nowhere, &[(1, 1..4)]);
         for precedence in [Precedence::Leftmost, Precedence::Longest] {
             let runs = added(precedence, &["\n", "\n\n", "\n\n\n"]);
-            check(&runs, "a\n\n\n\n\nb", Controls::Nowhere, &[(2, 1..4), (1, 4..6)]);
+            check(
+                &runs,
+                "a\n\n\n\n\nb",
+                Controls::Nowhere,
+                &[(2, 1..4), (1, 4..6)],
+            );
         }
     }
 
     #[test]
     fn controls_are_found_outside_content_only() {
-        let mut tokens = vec![AddedToken::new(0, "<|a|>", true), AddedToken::new(1, "<|a", false)];
+        let mut tokens = vec![
+            AddedToken::new(0, "<|a|>", true),
+            AddedToken::new(1, "<|a", false),
+        ];
         tokens.push(AddedToken::new(2, "<b>", true));
         let added = AddedTokens::new(tokens, Precedence::Leftmost).unwrap();
         let text = "<|a|><b><|a|>";
@@ -263,7 +297,12 @@ mod tests {
         let all = [(0, 0..5), (2, 5..8), (0, 8..13)];
         check(&added, text, Controls::Outside(&[]), &all);
         let content = [5..5, 7..9];
-        check(&added, text, Controls::Outside(&content), &[(0, 0..5), (1, 8..11)]);
+        check(
+            &added,
+            text,
+            Controls::Outside(&content),
+            &[(0, 0..5), (1, 8..11)],
+        );
         assert_eq!(added.spelled_controls(text), [0..5, 5..8, 8..13]);
     }
 
@@ -283,7 +322,12 @@ mod tests {
         let mut token = AddedToken::new(7, "yes", false);
         token.single_word = true;
         let added = AddedTokens::new(vec![token], Precedence::Leftmost).unwrap();
-        check(&added, "yes eyes yes! éyes", Controls::Nowhere, &[(7, 0..3), (7, 9..12)]);
+        check(
+            &added,
+            "yes eyes yes! éyes",
+            Controls::Nowhere,
+            &[(7, 0..3), (7, 9..12)],
+        );
     }
 
     #[test]

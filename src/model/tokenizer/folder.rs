@@ -59,6 +59,7 @@ struct File {
 
 /// An added token of `tokenizer.json`, or of `added_tokens_decoder` in `tokenizer_config.json`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the file's own fields")]
 struct Added {
     #[serde(default)]
     id: u32,
@@ -160,7 +161,6 @@ impl Tokenizer {
     ///
     /// Added tokens that are special, that the configuration gives a role, or that look like
     /// `<|…|>` are control tokens, as they are after a conversion to GGUF.
-    #[allow(dead_code, reason = "used once models are opened from folders")]
     pub(crate) fn from_folder(folder: &Path, n_vocab: usize) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         let text = read_text(&path)?.ok_or_else(|| {
@@ -210,7 +210,13 @@ impl Beside {
     /// Every text to which the configuration gives a role.
     fn named(&self) -> BTreeSet<&str> {
         let single = [
-            "bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token",
+            "bos_token",
+            "eos_token",
+            "unk_token",
+            "pad_token",
+            "sep_token",
+            "cls_token",
+            "mask_token",
         ];
         let mut named: BTreeSet<&str> = single.iter().filter_map(|name| self.token(name)).collect();
         for map in [&self.tokenizer_config, &self.special_tokens_map] {
@@ -232,7 +238,10 @@ impl Beside {
     /// Token ids under `key` in the generation's configuration, or else in the model's.
     fn ids(&self, key: &str, tokens: &[String]) -> Result<Vec<u32>> {
         let maps = [&self.generation_config, &self.config];
-        let value = maps.into_iter().filter_map(|map| map.get(key)).find(|value| !value.is_null());
+        let value = maps
+            .into_iter()
+            .filter_map(|map| map.get(key))
+            .find(|value| !value.is_null());
         let values = match value {
             None => return Ok(Vec::new()),
             Some(Value::Array(values)) => values.iter().collect(),
@@ -249,7 +258,7 @@ impl Beside {
 
 fn build(mut file: File, beside: &Beside, n_vocab: usize) -> Result<Tokenizer> {
     add_from_config(&mut file.added_tokens, beside)?;
-    let tokens = tokens(&file, n_vocab)?;
+    let mut tokens = tokens(&file, n_vocab)?;
     let mut kinds = vec![Kind::Normal; tokens.len()];
     let named = beside.named();
     for added in &file.added_tokens {
@@ -272,13 +281,17 @@ fn build(mut file: File, beside: &Beside, n_vocab: usize) -> Result<Tokenizer> {
 
     let id_of = |text: &str| {
         let added = file.added_tokens.iter().find(|added| added.content == text);
-        added.map(|added| added.id).or_else(|| file.model.vocab.get(text).copied())
+        added
+            .map(|added| added.id)
+            .or_else(|| file.model.vocab.get(text).copied())
     };
     let special_id = |name: &str, key: Option<&str>| -> Result<Option<u32>> {
         if let Some(text) = beside.token(name) {
             let id = id_of(text);
             return id.map(Some).ok_or_else(|| {
-                fail(format!("`{name}` is `{text}`, which is not in the vocabulary"))
+                fail(format!(
+                    "`{name}` is `{text}`, which is not in the vocabulary"
+                ))
             });
         }
         let ids = key.map_or(Ok(Vec::new()), |key| beside.ids(key, &tokens))?;
@@ -294,7 +307,11 @@ fn build(mut file: File, beside: &Beside, n_vocab: usize) -> Result<Tokenizer> {
     named_ends.extend(special.eos);
     // Roles may be given to tokens that are not added ones; text must not become these either.
     let roles = [special.bos, special.eos, special.unknown, special.pad];
-    for id in roles.into_iter().flatten().chain(named_ends.iter().copied()) {
+    for id in roles
+        .into_iter()
+        .flatten()
+        .chain(named_ends.iter().copied())
+    {
         kinds[id as usize] = Kind::Control;
     }
     let add_bos = match beside.tokenizer_config.get("add_bos_token") {
@@ -303,6 +320,10 @@ fn build(mut file: File, beside: &Beside, n_vocab: usize) -> Result<Tokenizer> {
     };
     let ends = ends(named_ends, &tokens, &kinds);
     let (pipeline, added) = pipeline(file, &kinds)?;
+    // What is found in normalised text decodes to that, as in the library.
+    for token in pipeline.normalized_added.tokens() {
+        tokens[token.id as usize].clone_from(&token.text);
+    }
     Ok(Tokenizer {
         engine: Engine::Pipeline(Box::new(pipeline)),
         added,
@@ -337,7 +358,11 @@ fn add_from_config(added: &mut Vec<Added>, beside: &Beside) -> Result<()> {
 /// Text of each id; empty where an id has none.
 fn tokens(file: &File, n_vocab: usize) -> Result<Vec<String>> {
     let all = file.model.vocab.iter().map(|(text, id)| (text, *id));
-    let all = all.chain(file.added_tokens.iter().map(|added| (&added.content, added.id)));
+    let all = all.chain(
+        file.added_tokens
+            .iter()
+            .map(|added| (&added.content, added.id)),
+    );
     let mut tokens: Vec<String> = Vec::new();
     for (text, id) in all {
         let index = id as usize;
@@ -394,7 +419,9 @@ fn pipeline(file: File, kinds: &[Kind]) -> Result<(Pipeline, AddedTokens)> {
     }
     let affix = [continuing_subword_prefix, end_of_word_suffix];
     if affix.iter().flatten().any(|affix| !affix.is_empty()) {
-        return Err(fail("its model marks subwords with an affix, which is not supported".into()));
+        return Err(fail(
+            "its model marks subwords with an affix, which is not supported".into(),
+        ));
     }
 
     let mut raw = Vec::new();
@@ -426,7 +453,10 @@ fn pipeline(file: File, kinds: &[Kind]) -> Result<(Pipeline, AddedTokens)> {
         },
     });
     let merges = merges.collect::<Result<Vec<_>>>()?;
-    let excluded = kinds.iter().zip(0u32..).filter(|(kind, _)| kind.is_control());
+    let excluded = kinds
+        .iter()
+        .zip(0u32..)
+        .filter(|(kind, _)| kind.is_control());
     let excluded = excluded.map(|(_, id)| id).collect();
     let options = BpeOptions {
         unknown: unk_token,
@@ -438,7 +468,7 @@ fn pipeline(file: File, kinds: &[Kind]) -> Result<(Pipeline, AddedTokens)> {
         normalized_added: AddedTokens::new(normalized, Precedence::Leftmost)?,
         normalizer,
         cutting: Cutting::File(cutter),
-        bpe: pipeline::bpe(vocab, &merges, &excluded, options)?,
+        bpe: pipeline::bpe(vocab.into_iter().collect(), &merges, &excluded, options)?,
         decoder,
     };
     Ok((pipeline, AddedTokens::new(raw, Precedence::Leftmost)?))
@@ -460,13 +490,19 @@ fn component<T: DeserializeOwned>(name: &str, value: Option<Value>) -> Result<Op
     };
     check_parts(name, &value)?;
     let step = serde_json::from_value(value);
-    step.map(Some).map_err(|error| fail(format!("`{name}`: {error}")))
+    step.map(Some)
+        .map_err(|error| fail(format!("`{name}`: {error}")))
 }
 
 fn check_parts(name: &str, value: &Value) -> Result<()> {
-    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+    let kind = value
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !COMPONENTS.contains(&kind) {
-        return Err(fail(format!("`{name}` has a part of type `{kind}`, which is not supported")));
+        return Err(fail(format!(
+            "`{name}` has a part of type `{kind}`, which is not supported"
+        )));
     }
     for key in ["normalizers", "pretokenizers", "processors", "decoders"] {
         if let Some(Value::Array(parts)) = value.get(key) {
@@ -480,9 +516,10 @@ fn check_parts(name: &str, value: &Value) -> Result<()> {
 
 /// Whether the post-processor puts the beginning-of-text token in front of a text.
 fn begins_with(post_processor: Option<Value>, bos: Option<u32>) -> Result<bool> {
-    let (Some(bos), Some(processor)) =
-        (bos, component::<PostProcessorWrapper>("post_processor", post_processor)?)
-    else {
+    let (Some(bos), Some(processor)) = (
+        bos,
+        component::<PostProcessorWrapper>("post_processor", post_processor)?,
+    ) else {
         return Ok(false);
     };
     let encoding = processor
@@ -532,7 +569,9 @@ fn sha256(file: &File, tokens: &[String], kinds: &[Kind]) -> String {
             normalized,
             ..
         } = added;
-        text(&format!("{id} {single_word} {lstrip} {rstrip} {normalized}"));
+        text(&format!(
+            "{id} {single_word} {lstrip} {rstrip} {normalized}"
+        ));
     }
     for kind in kinds {
         text(&format!("{kind:?}"));

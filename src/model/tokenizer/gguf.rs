@@ -3,9 +3,10 @@
 //! candle's `TokenizerFromGguf` is not used: it takes any pre-tokeniser it does not know for GPT-2's,
 //! `smollm` among them, and then silently yields other ids (candle-core 0.11.1).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use tokenizers::models::bpe::Vocab;
 
 use super::added::{AddedToken, AddedTokens, Precedence};
 use super::pipeline::{self, BpeOptions, Pipeline};
@@ -21,7 +22,7 @@ struct Vocabulary<'a> {
     types: &'a [i64],
     kinds: Vec<Kind>,
     /// Token to id.
-    ids: BTreeMap<String, u32>,
+    ids: Vocab,
 }
 
 impl Tokenizer {
@@ -148,7 +149,7 @@ fn sentence_piece(gguf: &Gguf, model: &str, n_vocab: usize) -> Result<Tokenizer>
     for kind in types {
         hasher.update(kind.to_le_bytes());
     }
-    let pieces: HashMap<String, u32> = ids
+    let pieces: Vocab = ids
         .into_iter()
         .filter(|&(_, id)| {
             let kind = kinds[id as usize];
@@ -180,7 +181,7 @@ fn vocabulary(gguf: &Gguf, n_vocab: usize) -> Result<Vocabulary<'_>> {
         )));
     }
     let kinds: Vec<Kind> = types.iter().map(|&kind| Kind::from_gguf(kind)).collect();
-    let mut ids = BTreeMap::new();
+    let mut ids = Vocab::with_capacity(tokens.len());
     for (text, id) in tokens.iter().zip(0u32..) {
         // An empty text is a hole in the vocabulary; a control token may not be one.
         if text.is_empty() && !kinds[id as usize].is_control() {
@@ -202,18 +203,32 @@ fn vocabulary(gguf: &Gguf, n_vocab: usize) -> Result<Vocabulary<'_>> {
 
 /// Tokens that no merge may lead to or from.
 fn unmergeable(kinds: &[Kind]) -> BTreeSet<u32> {
-    let ids = kinds.iter().zip(0u32..).filter(|(kind, _)| kind.is_control());
+    let ids = kinds
+        .iter()
+        .zip(0u32..)
+        .filter(|(kind, _)| kind.is_control());
     ids.map(|(_, id)| id).collect()
 }
 
 /// Control and user-defined tokens. As in llama.cpp, those of Phi-3 swallow the white space after
 /// them, which its file cannot say.
 fn added_tokens(gguf: &Gguf, tokens: &[String], kinds: &[Kind]) -> Vec<AddedToken> {
-    let name = gguf.string("general.name").unwrap_or_default().to_lowercase();
-    let phi3_architecture = gguf.string("general.architecture").is_ok_and(|name| name == "phi3");
-    let phi3 = gguf.string("tokenizer.ggml.model").is_ok_and(|model| model == "llama")
+    let name = gguf
+        .string("general.name")
+        .unwrap_or_default()
+        .to_lowercase();
+    let phi3_architecture = gguf
+        .string("general.architecture")
+        .is_ok_and(|name| name == "phi3");
+    let phi3 = gguf
+        .string("tokenizer.ggml.model")
+        .is_ok_and(|model| model == "llama")
         && (phi3_architecture || name.contains("phi-3") || name.contains("phi3"));
-    let added = tokens.iter().zip(kinds).zip(0u32..).filter(|((_, kind), _)| kind.is_added());
+    let added = tokens
+        .iter()
+        .zip(kinds)
+        .zip(0u32..)
+        .filter(|((_, kind), _)| kind.is_added());
     added
         .map(|((text, kind), id)| AddedToken {
             rstrip: phi3 && !matches!(text.as_str(), "<unk>" | "<s>" | "<|endoftext|>"),

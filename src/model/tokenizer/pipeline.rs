@@ -4,15 +4,15 @@
 //! told to do so in some parts only. These are its steps (`tokenizer/mod.rs`, `encode_char_offsets`)
 //! with our own search for added tokens in their place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizer::Range as Referential;
 use tokenizers::{
     Decoder as _, DecoderWrapper, Model as _, NormalizedString, Normalizer as _, NormalizerWrapper,
-    OffsetType, PreTokenizedString, PreTokenizer as _, PreTokenizerWrapper,
-    SplitDelimiterBehavior, Token as Piece,
+    OffsetType, PreTokenizedString, PreTokenizer as _, PreTokenizerWrapper, SplitDelimiterBehavior,
+    Token as Piece,
 };
 
 use super::Token;
@@ -123,8 +123,7 @@ impl Cutting {
             Self::File(Some(cutter)) => cutter.pre_tokenize(pieces),
             Self::Table(cuts) => {
                 for cut in cuts {
-                    pieces
-                        .split(|_, piece| piece.split(cut, SplitDelimiterBehavior::Isolated))?;
+                    pieces.split(|_, piece| piece.split(cut, SplitDelimiterBehavior::Isolated))?;
                 }
                 ByteLevel::new(false, true, false).pre_tokenize(pieces)
             }
@@ -166,7 +165,7 @@ fn cut_out(piece: NormalizedString, found: &[Found]) -> tokenizers::Result<Vec<P
 /// vocabulary before it copies them. Merges of `excluded` tokens, which no text may become, are
 /// left out, as are the tokens themselves.
 pub(super) fn bpe(
-    mut vocab: BTreeMap<String, u32>,
+    mut vocab: Vocab,
     merges: &[(String, String)],
     excluded: &BTreeSet<u32>,
     options: BpeOptions,
@@ -202,7 +201,7 @@ pub(super) fn bpe(
     }
     vocab.retain(|text, id| !excluded.contains(id) || unknown.as_ref() == Some(text));
     let mut builder = BPE::builder()
-        .vocab_and_merges(vocab.into_iter().collect::<Vocab>(), kept)
+        .vocab_and_merges(vocab, kept)
         .fuse_unk(options.fuse_unknown)
         .byte_fallback(options.byte_fallback)
         .ignore_merges(options.whole_pieces);

@@ -25,7 +25,7 @@ pub(super) struct Pre {
 
 const DIGIT: &str = r"\p{N}";
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
-/// cl100k, as Llama 3, DBRX, OLMo 2 and phi-4 use it.
+/// cl100k, as Llama 3, DBRX, `OLMo` 2 and phi-4 use it.
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
 /// As cl100k, but every digit alone.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
@@ -188,7 +188,9 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for (index, entry) in PRE_TOKENIZERS.iter().enumerate() {
-            let first = PRE_TOKENIZERS.iter().position(|other| other.name == entry.name);
+            let first = PRE_TOKENIZERS
+                .iter()
+                .position(|other| other.name == entry.name);
             assert_eq!(first, Some(index), "{}", entry.name);
         }
     }

@@ -5,7 +5,9 @@
 //! Kudo & Richardson 2018 (`SentencePiece`), not its unigram model, which finds another segmentation.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use tokenizers::models::bpe::Vocab;
 
 use super::Token;
 use crate::error::{Error, Result};
@@ -17,7 +19,7 @@ pub(super) const SPACE: char = '\u{2581}';
 #[derive(Debug)]
 pub(super) struct SentencePiece {
     /// Ordinary pieces only: text never becomes a control, unknown or byte token by joining.
-    pieces: HashMap<String, u32>,
+    pieces: Vocab,
     /// One per token of the vocabulary, finite.
     scores: Vec<f32>,
     /// The token of each byte, where there is one.
@@ -77,7 +79,7 @@ impl Eq for Pair {}
 impl SentencePiece {
     /// `scores` has one finite number for each id in `pieces`, and `bytes` has 256 entries.
     pub(super) fn new(
-        pieces: HashMap<String, u32>,
+        pieces: Vocab,
         scores: &[f32],
         bytes: Vec<Option<u32>>,
         unknown: Option<u32>,

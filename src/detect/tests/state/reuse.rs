@@ -1,6 +1,6 @@
 //! The prefix cache: hits are fresh runs, misses are where they must be, memory is bounded.
 
-use candor_detect::{Detector, PREFIX_BLOCK, ReadOptions, ScoreInput, Scored};
+use candor_detect::{Detector, PREFIX_BLOCK, PrefixCacheStats, ReadOptions, ScoreInput, Scored};
 use proptest::prelude::*;
 
 use super::{assert_agree, bits, detector, ids, probes, real_model, tiny_model, tokens};
@@ -157,7 +157,7 @@ fn nothing_is_kept_without_a_budget_or_on_request() {
         for _ in 0..2 {
             assert_eq!(read(&detector, &text, &[]).usage.computed_tokens, 80);
         }
-        assert_eq!(detector.prefix_cache().stats(), Default::default());
+        assert_eq!(detector.prefix_cache().stats(), PrefixCacheStats::default());
     }
     let cached = fresh.with_prefix_cache(ROOM);
     let options = ReadOptions {

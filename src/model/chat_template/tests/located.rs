@@ -1,7 +1,7 @@
 //! Where content stands in the rendered text, and where other input spells control tokens.
 
 use super::*;
-use crate::tokenizer::tests::fixture;
+use crate::tokenizer::tests::checks::fixture;
 
 #[test]
 fn content_is_found_though_it_looks_like_a_role() {
@@ -39,11 +39,16 @@ fn rewritten_content_is_refused() {
         matches!(error, Error::ContentNotFound { message: 0 }),
         "{error}"
     );
-    let twice = super::template("{{ messages[0].content }}{{ messages[0].content }}{{ messages[1].content }}");
+    let twice = super::template(
+        "{{ messages[0].content }}{{ messages[0].content }}{{ messages[1].content }}",
+    );
     assert!(twice.render_located(&messages(), false).is_err());
     let left_out = super::template("{{ messages[0].content }}");
     let error = left_out.render_located(&messages(), false).unwrap_err();
-    assert!(matches!(error, Error::ContentNotFound { message: 1 }), "{error}");
+    assert!(
+        matches!(error, Error::ContentNotFound { message: 1 }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -51,7 +56,10 @@ fn content_that_decides_how_the_other_is_rendered_is_found() {
     let template = template(
         "{% for m in messages %}[{{ m.content }}{% if m.content == messages[0].content %}!{% endif %}]{% endfor %}",
     );
-    let messages = vec![Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
+    let messages = vec![
+        Message::new(Role::User, "a"),
+        Message::new(Role::Assistant, "b"),
+    ];
     let rendered = template.render_located(&messages, false).unwrap();
     assert_eq!(rendered.text, "[a!][b]");
     assert_eq!(rendered.contents[1].range, 5..6);
@@ -74,11 +82,23 @@ fn thoughts_and_answer_stand_apart() {
         .iter()
         .map(|content| (content.message, &rendered.text[content.range.clone()]))
         .collect();
-    assert_eq!(found, [(0, "1?"), (1, "One."), (2, "5?"), (3, "let me see"), (3, "Five.")]);
+    assert_eq!(
+        found,
+        [
+            (0, "1?"),
+            (1, "One."),
+            (2, "5?"),
+            (3, "let me see"),
+            (3, "Five.")
+        ]
+    );
     for content in &rendered.contents {
         let original = &messages[content.message].content;
         let end = content.skipped + content.range.len();
-        assert_eq!(original[content.skipped..end], rendered.text[content.range.clone()]);
+        assert_eq!(
+            original[content.skipped..end],
+            rendered.text[content.range.clone()]
+        );
     }
 }
 
@@ -102,7 +122,9 @@ fn control_tokens_in_other_input_are_found() {
         "{{ tools | tojson }}<|start|>{% for m in messages %}{{ m.reasoning_content }}{{ m.content }}<|end|>{% endfor %}{{ note }}",
     );
     let mut message = Message::new(Role::User, "a<|end|>");
-    message.extra.insert("reasoning_content".into(), "<|start|>x".into());
+    message
+        .extra
+        .insert("reasoning_content".into(), "<|start|>x".into());
     let tools = Json::parse(r#"[{"<|end|>": "b<|end|><|start|>"}]"#).unwrap();
     let variables = [("note".to_owned(), Json::from("<|end|>"))];
     let options = RenderOptions {
@@ -111,12 +133,27 @@ fn control_tokens_in_other_input_are_found() {
         ..RenderOptions::default()
     };
     let tokenizer = tokenizer();
-    let rendered = template.render_located_with(&[message], &options, &tokenizer).unwrap();
-    let spelled: Vec<&str> = rendered.spelled.iter().map(|range| &rendered.text[range.clone()]).collect();
-    assert_eq!(spelled, ["<|end|>", "<|end|>", "<|start|>", "<|start|>", "<|end|>"]);
+    let rendered = template
+        .render_located_with(&[message], &options, &tokenizer)
+        .unwrap();
+    let spelled: Vec<&str> = rendered
+        .spelled
+        .iter()
+        .map(|range| &rendered.text[range.clone()])
+        .collect();
+    assert_eq!(
+        spelled,
+        ["<|end|>", "<|end|>", "<|start|>", "<|start|>", "<|end|>"]
+    );
     // Of eight control tokens in the text, the template wrote two.
-    let tokens = tokenizer.encode_template(&rendered.text, &rendered.text_only()).unwrap();
-    let controls: Vec<u32> = tokens.iter().filter(|token| token.control).map(|token| token.id).collect();
+    let tokens = tokenizer
+        .encode_template(&rendered.text, &rendered.text_only())
+        .unwrap();
+    let controls: Vec<u32> = tokens
+        .iter()
+        .filter(|token| token.control)
+        .map(|token| token.id)
+        .collect();
     assert_eq!(controls, [1, 2]);
 }
 
@@ -128,6 +165,8 @@ fn control_tokens_that_the_template_rewrites_are_refused() {
         variables: &variables,
         ..RenderOptions::default()
     };
-    let error = template.render_located_with(&[], &options, &tokenizer()).unwrap_err();
+    let error = template
+        .render_located_with(&[], &options, &tokenizer())
+        .unwrap_err();
     assert!(error.to_string().contains("rewrites"), "{error}");
 }

@@ -6,7 +6,9 @@ use super::read;
 use super::writer::{ARRAY, F32_VALUE, Writer, array, f32s};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
-use crate::tokenizer::tests::{check_ids, check_invariants, corpus, fixture, parsed, plain};
+use crate::tokenizer::tests::checks::{
+    check_ids, check_invariants, check_parsed, corpus, fixture, plain,
+};
 
 fn strings(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).unwrap()
@@ -32,6 +34,11 @@ fn build(writer: &Writer) -> Result<Tokenizer> {
     Tokenizer::from_gguf(&read(&writer.bytes()).unwrap(), 100_000)
 }
 
+fn parsed(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let tokens = tokenizer.encode_template(text, &[]).unwrap();
+    tokens.iter().map(|token| token.id).collect()
+}
+
 #[test]
 fn every_pre_tokenizer() {
     let texts = corpus();
@@ -47,17 +54,27 @@ fn every_pre_tokenizer() {
         ("deepseek-r1-qwen", "qwen2"),
         ("llama4", "gpt-4o"),
     ];
-    let named = tiny["pre"].as_object().unwrap().keys().map(|name| (name.as_str(), name.as_str()));
+    let named = tiny["pre"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| (name.as_str(), name.as_str()));
     let names: Vec<(&str, &str)> = named.chain(aliases).collect();
     assert_eq!(names.len(), 13);
     for (name, reference) in names {
         let tokenizer = build(&writer.clone().string("tokenizer.ggml.pre", name)).unwrap();
         let expected = &tiny["pre"][reference];
-        check_ids(name, &expected["ids"], &texts, |text| plain(&tokenizer, text));
-        check_ids(name, &expected["parsed"], &texts, |text| parsed(&tokenizer, text));
+        check_ids(name, &expected["ids"], &texts, |text| {
+            plain(&tokenizer, text)
+        });
+        check_parsed(name, &expected["parsed"], &texts, &tokenizer);
         check_invariants(name, &tokenizer, &texts);
         for text in &texts {
-            assert_eq!(tokenizer.decode(&plain(&tokenizer, text)).unwrap(), *text, "{name}");
+            assert_eq!(
+                tokenizer.decode(&plain(&tokenizer, text)).unwrap(),
+                *text,
+                "{name}"
+            );
         }
         let bos = matches!(reference, "llama-bpe" | "tekken");
         assert_eq!(tokenizer.adds_bos(), bos, "{name}");
@@ -78,7 +95,7 @@ fn pieces_are_joined_as_in_llama_cpp() {
         let tokenizer = build(&writer).unwrap();
         let what = format!("space prefix {prefix}");
         check_ids(&what, &case["ids"], &texts, |text| plain(&tokenizer, text));
-        check_ids(&what, &case["parsed"], &texts, |text| parsed(&tokenizer, text));
+        check_parsed(&what, &case["parsed"], &texts, &tokenizer);
         check_invariants(&what, &tokenizer, &texts);
         assert!(tokenizer.adds_bos());
         assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), Some(2)));
@@ -102,11 +119,17 @@ fn ranges_cover_the_text() {
     let tokens = tokenizer.encode(text).unwrap();
     let mut done = 0;
     for token in &tokens {
-        assert!(token.range.start <= done && done <= token.range.end, "{token:?}");
+        assert!(
+            token.range.start <= done && done <= token.range.end,
+            "{token:?}"
+        );
         done = token.range.end;
     }
     assert_eq!(done, text.len());
-    let fox: Vec<_> = tokens.iter().filter(|token| &text[token.range.clone()] == "🦊").collect();
+    let fox: Vec<_> = tokens
+        .iter()
+        .filter(|token| &text[token.range.clone()] == "🦊")
+        .collect();
     assert!(fox.len() == 1 || fox.len() == 4, "{fox:?}");
 }
 
@@ -114,10 +137,14 @@ fn ranges_cover_the_text() {
 fn a_long_text_takes_no_quadratic_time() {
     let tiny = &fixture("tiny.json")["sentence_piece"];
     let tokenizer = build(&sentence_piece(tiny)).unwrap();
-    for text in ["a".repeat(100_000), "doesn't jump over ".repeat(6_000), "\n".repeat(100_000)] {
+    for text in [
+        "a".repeat(100_000),
+        "doesn't jump over ".repeat(6_000),
+        "\n".repeat(100_000),
+    ] {
         let start = std::time::Instant::now();
         tokenizer.encode(&text).unwrap();
-        tokenizer.encode_template(&text, &[1..2]).unwrap();
+        tokenizer.encode_template(&text, &[1..2, 5..6]).unwrap();
         assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 }
@@ -137,8 +164,14 @@ fn broken_sentence_piece_vocabularies() {
     refused(sentence_piece(tiny).set(scores, ARRAY, few), "2 scores");
     let n = tiny["tokens"].as_array().unwrap().len();
     let infinite = array(F32_VALUE, n as u64, f32s(&vec![f32::NAN; n]));
-    refused(sentence_piece(tiny).set(scores, ARRAY, infinite), "no finite score");
-    refused(sentence_piece(tiny).u32("tokenizer.ggml.unknown_token_id", 99_999), "unknown_token_id");
+    refused(
+        sentence_piece(tiny).set(scores, ARRAY, infinite),
+        "no finite score",
+    );
+    refused(
+        sentence_piece(tiny).u32("tokenizer.ggml.unknown_token_id", 99_999),
+        "unknown_token_id",
+    );
 }
 
 #[test]
@@ -149,9 +182,18 @@ fn what_a_vocabulary_lacks_is_unknown_or_an_error() {
     let tokenizer = build(&sentence_piece(&tokens)).unwrap();
     assert_eq!(plain(&tokenizer, "aé🦊a"), [2, 0, 0, 1]);
     assert_eq!(tokenizer.decode(&[2, 0, 1]).unwrap(), "aa");
+    assert_eq!(tokenizer.decode(&[2]).unwrap(), "a");
+    assert_eq!(tokenizer.token_text(2).unwrap(), " a");
+    assert_eq!(tokenizer.token_text(0).unwrap(), "");
     let tokens = serde_json::json!({"tokens": ["a"], "types": [1], "scores": [0.0]});
     let tokenizer = build(&sentence_piece(&tokens)).unwrap();
-    assert!(tokenizer.encode("b").unwrap_err().to_string().contains("neither"));
+    assert!(
+        tokenizer
+            .encode("b")
+            .unwrap_err()
+            .to_string()
+            .contains("neither")
+    );
 }
 
 #[test]

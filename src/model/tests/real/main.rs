@@ -10,15 +10,18 @@
     reason = "helpers of tests, which print what they measured and why they are skipped"
 )]
 
+#[path = "../../tokenizer/tests/checks.rs"]
+mod checks;
 mod engine;
 mod reference;
 mod text;
+mod tokenizers;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candor_model::{
-    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem,
+    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem, Tokenizer,
 };
 use candor_schema::HookPoint;
 
@@ -44,8 +47,9 @@ fn model() -> Option<&'static Model> {
     let path = model_path()?;
     let options = Options {
         compute: Compute::F32,
+        ..Options::default()
     };
-    Some(MODEL.get_or_init(|| Model::open_with(&path, options).unwrap()))
+    Some(MODEL.get_or_init(|| Model::open_with(&path, &options).unwrap()))
 }
 
 /// The model in its default arithmetic, likewise.

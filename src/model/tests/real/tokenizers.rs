@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::chat_template::{ChatTemplate, RenderOptions};
-use crate::gguf::Gguf;
-use crate::json::Json;
-use crate::tokenizer::Tokenizer;
-use crate::tokenizer::tests::{check_decoded, check_ids, check_invariants, corpus, fixture, parsed, plain};
+use candor_model::{ChatTemplate, Json, RenderOptions, Tokenizer};
+
+use crate::checks::{
+    check_decoded, check_ids, check_invariants, check_parsed, corpus, fixture, plain,
+};
 
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const QWEN_05B: &str = "qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf";
@@ -18,7 +18,6 @@ const QWEN_15B: &str = "qwen2.5-coder-1.5b-instruct-Q4_K_M.gguf";
 const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";
 
 /// The file, or `None` after saying why the test is skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 fn path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("CANDOR_MODEL_DIR").map(|folder| Path::new(&folder).join(name));
     let found = path.filter(|path| path.exists());
@@ -32,16 +31,14 @@ fn path(name: &str) -> Option<PathBuf> {
     found
 }
 
-#[expect(clippy::print_stderr, reason = "tests print what they measure")]
-fn open(name: &str) -> Option<(Gguf, Tokenizer)> {
-    let gguf = Gguf::open(&path(name)?).unwrap();
-    let n_vocab = gguf.tensor_shape("token_embd.weight").unwrap()[0];
+fn open(name: &str) -> Option<(PathBuf, Tokenizer)> {
+    let path = path(name)?;
     let start = Instant::now();
-    let tokenizer = Tokenizer::from_gguf(&gguf, n_vocab).unwrap();
+    let tokenizer = Tokenizer::open(&path).unwrap();
     let elapsed = start.elapsed();
-    eprintln!("{name}: {n_vocab} tokens in {elapsed:.2?}");
+    println!("{name}: {} tokens in {elapsed:.2?}", tokenizer.n_vocab());
     assert!(elapsed.as_secs() < 20, "{elapsed:?}");
-    Some((gguf, tokenizer))
+    Some((path, tokenizer))
 }
 
 fn check(name: &str) {
@@ -51,15 +48,16 @@ fn check(name: &str) {
     let expected = &fixture("tokens.json")["models"][name];
     let texts = corpus();
     assert!(texts.len() >= 300);
-    check_ids(name, &expected["ids"], &texts, |text| plain(&tokenizer, text));
-    check_ids(name, &expected["parsed"], &texts, |text| parsed(&tokenizer, text));
+    check_ids(name, &expected["ids"], &texts, |text| {
+        plain(&tokenizer, text)
+    });
+    check_parsed(name, &expected["parsed"], &texts, &tokenizer);
     check_decoded(name, &expected["decoded"], &texts, &tokenizer);
     check_invariants(name, &tokenizer, &texts);
     check_long_texts(name, &tokenizer);
 }
 
 /// 100 kB in time that is not quadratic, whatever the text.
-#[expect(clippy::print_stderr, reason = "tests print what they measure")]
 fn check_long_texts(name: &str, tokenizer: &Tokenizer) {
     let texts = [
         ("words", "The capital of France is Paris. ".repeat(3_200)),
@@ -72,20 +70,25 @@ fn check_long_texts(name: &str, tokenizer: &Tokenizer) {
     for (what, text) in texts {
         let start = Instant::now();
         tokenizer.encode(&text).unwrap();
-        tokenizer.encode_template(&text, &[0..10, 50_000..50_010]).unwrap();
+        tokenizer
+            .encode_template(&text, &[0..10, 50_000..50_010])
+            .unwrap();
         let elapsed = start.elapsed();
-        eprintln!("{name}: 100 kB of {what} twice in {elapsed:.2?}");
+        println!("{name}: 100 kB of {what} twice in {elapsed:.2?}");
         assert!(elapsed.as_secs() < 20, "{what}: {elapsed:?}");
     }
 }
 
 fn check_chat(name: &str) {
-    let Some((gguf, tokenizer)) = open(name) else {
+    let Some((path, tokenizer)) = open(name) else {
         return;
     };
-    let template = ChatTemplate::from_gguf(&gguf, &tokenizer).unwrap().unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/text/chat.json");
-    let fixture = Json::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let template = ChatTemplate::open(&path, &tokenizer).unwrap().unwrap();
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/text/chat.json"
+    );
+    let fixture = Json::parse(&std::fs::read_to_string(fixture).unwrap()).unwrap();
     let Some(Json::Array(cases)) = fixture.get("real").and_then(|real| real.get(name)) else {
         panic!("no cases of {name}");
     };
@@ -153,5 +156,34 @@ fn ends_of_turns() {
         assert_eq!(tokenizer.bos(), Some(bos), "{name}");
         assert_eq!(tokenizer.adds_bos(), adds_bos, "{name}");
         assert_eq!(tokenizer.ends(), ends, "{name}");
+    }
+}
+
+/// A probe counts only for the model that it was fitted on, and this is part of the model's name.
+#[test]
+fn the_hash_of_smollm2_stays_that_of_its_probes() {
+    let Some((_, tokenizer)) = open(SMOLLM2) else {
+        return;
+    };
+    let hash = "afce41d195a82cdf0c1540cc56adadab216db4883234a84a41f5dc43b6a9ead9";
+    assert_eq!(tokenizer.sha256(), hash);
+}
+
+#[test]
+fn tokens_keep_the_space_that_begins_them() {
+    for (name, text) in [
+        (SMOLLM2, "the sky"),
+        (QWEN_05B, "the sky"),
+        (GEMMA, "the sky"),
+    ] {
+        let Some((_, tokenizer)) = open(name) else {
+            continue;
+        };
+        let ids = plain(&tokenizer, text);
+        let texts: Vec<String> = ids
+            .iter()
+            .map(|&id| tokenizer.token_text(id).unwrap())
+            .collect();
+        assert_eq!(texts, ["the", " sky"], "{name}");
     }
 }
