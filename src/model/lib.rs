@@ -18,10 +18,6 @@
 
 mod error;
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the decoder takes adapters next")
-)]
 mod adapter;
 mod arch;
 mod config;
