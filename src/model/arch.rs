@@ -99,3 +99,6 @@ fn unknown(found: &str) -> Error {
         supported: architecture_names().join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,61 +29,65 @@ pub(crate) trait Inventory: WeightSource {
 }
 
 /// Names and shapes of every tensor that the decoder asks for.
-pub(crate) fn tensors(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
+///
+/// Made one block at a time: a description that no file bears out must not cost memory.
+pub(crate) fn tensors(config: &DecoderConfig) -> impl Iterator<Item = (String, Vec<usize>)> {
+    let vocabulary = vec![config.n_vocab, config.d_model];
+    let output = ("output.weight".to_owned(), vocabulary.clone());
+    let outside = [
+        ("token_embd.weight".to_owned(), vocabulary),
+        ("output_norm.weight".to_owned(), vec![config.d_model]),
+    ];
+    outside
+        .into_iter()
+        .chain((!config.tied_embeddings).then_some(output))
+        .chain((0..config.n_layers).flat_map(|layer| block(config, layer)))
+}
+
+fn block(config: &DecoderConfig, layer: usize) -> Vec<(String, Vec<usize>)> {
     let d_model = config.d_model;
     let d_mlp = config.d_mlp;
     let q_width = config.n_heads * config.d_head;
     let kv_width = config.n_kv_heads * config.d_head;
-    let mut found = vec![
-        (
-            "token_embd.weight".to_owned(),
-            vec![config.n_vocab, d_model],
-        ),
-        ("output_norm.weight".to_owned(), vec![d_model]),
-    ];
-    if !config.tied_embeddings {
-        found.push(("output.weight".to_owned(), vec![config.n_vocab, d_model]));
+    let mut found = Vec::new();
+    let mut add = |stem: &str, shape: &[usize]| {
+        found.push((format!("blk.{layer}.{stem}"), shape.to_vec()));
+    };
+    if config.norms != Norms::Post {
+        add("attn_norm.weight", &[d_model]);
+        add("ffn_norm.weight", &[d_model]);
     }
-    for layer in 0..config.n_layers {
-        let mut add = |stem: &str, shape: &[usize]| {
-            found.push((format!("blk.{layer}.{stem}"), shape.to_vec()));
+    if config.norms != Norms::Pre {
+        add("post_attention_norm.weight", &[d_model]);
+        add("post_ffw_norm.weight", &[d_model]);
+    }
+    for (stem, n_rows) in [("q", q_width), ("k", kv_width), ("v", kv_width)] {
+        add(&format!("attn_{stem}.weight"), &[n_rows, d_model]);
+        if config.qkv_bias {
+            add(&format!("attn_{stem}.bias"), &[n_rows]);
+        }
+    }
+    if let Some(kind) = config.qk_norm {
+        let width = |all| match kind {
+            QkNorm::Head => config.d_head,
+            QkNorm::Width => all,
         };
-        if config.norms != Norms::Post {
-            add("attn_norm.weight", &[d_model]);
-            add("ffn_norm.weight", &[d_model]);
+        add("attn_q_norm.weight", &[width(q_width)]);
+        add("attn_k_norm.weight", &[width(kv_width)]);
+    }
+    add("attn_output.weight", &[d_model, q_width]);
+    match config.experts {
+        None => {
+            add("ffn_gate.weight", &[d_mlp, d_model]);
+            add("ffn_up.weight", &[d_mlp, d_model]);
+            add("ffn_down.weight", &[d_model, d_mlp]);
         }
-        if config.norms != Norms::Pre {
-            add("post_attention_norm.weight", &[d_model]);
-            add("post_ffw_norm.weight", &[d_model]);
-        }
-        for (stem, n_rows) in [("q", q_width), ("k", kv_width), ("v", kv_width)] {
-            add(&format!("attn_{stem}.weight"), &[n_rows, d_model]);
-            if config.qkv_bias {
-                add(&format!("attn_{stem}.bias"), &[n_rows]);
-            }
-        }
-        if let Some(kind) = config.qk_norm {
-            let width = |all| match kind {
-                QkNorm::Head => config.d_head,
-                QkNorm::Width => all,
-            };
-            add("attn_q_norm.weight", &[width(q_width)]);
-            add("attn_k_norm.weight", &[width(kv_width)]);
-        }
-        add("attn_output.weight", &[d_model, q_width]);
-        match config.experts {
-            None => {
-                add("ffn_gate.weight", &[d_mlp, d_model]);
-                add("ffn_up.weight", &[d_mlp, d_model]);
-                add("ffn_down.weight", &[d_model, d_mlp]);
-            }
-            Some(experts) => {
-                add("ffn_gate_inp.weight", &[experts.n_experts, d_model]);
-                for e in 0..experts.n_experts {
-                    add(&format!("ffn_gate.{e}.weight"), &[d_mlp, d_model]);
-                    add(&format!("ffn_up.{e}.weight"), &[d_mlp, d_model]);
-                    add(&format!("ffn_down.{e}.weight"), &[d_model, d_mlp]);
-                }
+        Some(experts) => {
+            add("ffn_gate_inp.weight", &[experts.n_experts, d_model]);
+            for e in 0..experts.n_experts {
+                add(&format!("ffn_gate.{e}.weight"), &[d_mlp, d_model]);
+                add(&format!("ffn_up.{e}.weight"), &[d_mlp, d_model]);
+                add(&format!("ffn_down.{e}.weight"), &[d_model, d_mlp]);
             }
         }
     }
