@@ -11,10 +11,9 @@ numbers. Prints tables, asserts nothing; Linux only. The raw numbers go to targe
 
 What the peers do is said in `peer_llama_cpp.py` and `peer_transformers.py`, the token ids in `workload.py`.
 
-candor's side is the bench target `model`, built once by `cargo bench --bench model --no-run` and started anew for
-every turn, from the root of the repository, as
+candor's side is `candor bench` of the release build, started anew for every turn, from the root of the repository, as
 
-    PROGRAM --bench --json --model PATH --dir DIR --rounds N --what LIST
+    PROGRAM --json --model PATH --dir DIR --rounds N --what LIST
 
 LIST is some of `prefill,decode,capture,load,depth`, in that order; PATH is the GGUF; DIR is a folder on the disk
 for files, which the program removes again. It warms up what it is asked for, uses every core it may run on
@@ -94,7 +93,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="S, Q or X; all of them by default")
     parser.add_argument("--only-peers", action="store_true", help="leave candor out")
-    parser.add_argument("--candor", type=shlex.split, metavar="PROGRAM", help="candor's bench program, if built")
+    parser.add_argument("--candor", type=shlex.split, metavar="PROGRAM", help="instead of `candor bench`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tries", type=int, default=3, help="at most, for a turn that others disturb")
     parser.add_argument("--out", type=Path, default=BENCH / "model.json")
@@ -217,17 +216,10 @@ def requantised(path, kind):
 
 
 def built_candor():
-    command = ["cargo", "bench", "--locked", "--quiet", "--bench", "model", "--no-run", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
-    messages = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    [program] = [
-        message["executable"]
-        for message in messages
-        if message["reason"] == "compiler-artifact"
-        and message["target"]["kind"] == ["bench"]
-        and message["target"]["name"] == "model"
-    ]
-    return [program]
+    """`candor bench` of the release build."""
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--bin", "candor"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return [TARGET / "release" / "candor", "bench"]
 
 
 # ---------------------------------------------------------------- the machine
