@@ -22,7 +22,7 @@ pub(crate) struct ModelArgs {
     /// Arithmetic of quantised weights
     #[arg(long, env = "CANDOR_COMPUTE", value_enum, default_value = "int8")]
     pub(crate) compute: ComputeArg,
-    /// Folder of a LoRA adapter as PEFT saves it, with a factor other than 1 after `=`; may be
+    /// Folder of an adapter as PEFT saves it, with a factor other than 1 after `=`; may be
     /// given several times
     #[arg(
         long = "adapter",

@@ -135,10 +135,10 @@ impl PrefixCache {
         sequence: &Sequence,
         n_prompt: usize,
         mut probes: Vec<RunningProbe>,
-    ) -> Result<()> {
+    ) {
         let n_tokens = chain.n_tokens();
         if !self.is_on() || n_tokens == 0 {
-            return Ok(());
+            return;
         }
         for probe in &mut probes {
             probe.truncate(n_tokens.saturating_sub(n_prompt));
@@ -151,7 +151,7 @@ impl PrefixCache {
         // No copy is made that would be thrown away.
         let mut store = self.lock();
         if store.merge(chain, depth, n_prompt, &probes, self.budget) || n_bytes > self.budget {
-            return Ok(());
+            return;
         }
         drop(store);
         let computed = Computed {
@@ -161,7 +161,6 @@ impl PrefixCache {
         };
         self.lock()
             .insert(chain, computed, n_prompt, probes, self.budget);
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {

@@ -128,7 +128,7 @@ impl Detector {
                 kept(&recorders[recorder], item)
             });
             let scored = text.scored(text.score(vectors)?);
-            self.keep(&text, &scored)?;
+            self.keep(&text, &scored);
             Ok(scored)
         });
         Ok(scored.collect())
@@ -213,9 +213,9 @@ impl Detector {
     }
 
     /// Puts a scored text into the prefix cache.
-    fn keep(&self, text: &Text<'_>, scored: &Scored) -> Result<()> {
+    fn keep(&self, text: &Text<'_>, scored: &Scored) {
         let Some(chain) = &text.chain else {
-            return Ok(());
+            return;
         };
         self.prefix_cache().keep(
             self.model(),
@@ -223,7 +223,7 @@ impl Detector {
             &text.sequence,
             text.prepared.prompt.len(),
             scored.probes.clone(),
-        )
+        );
     }
 
     fn read_activations(

@@ -179,7 +179,7 @@ impl Detector {
                 probes: reply.probes(),
             });
         }
-        reply.keep()?;
+        reply.keep();
         Ok(Generated {
             text: draft.text,
             tokens: reply.tokens().to_vec(),

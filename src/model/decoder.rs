@@ -140,8 +140,9 @@ impl Decoder {
             for (index, row) in rows.chunks_exact_mut(d_model).enumerate() {
                 self.embeddings
                     .read_row(tokens[first + index] as usize, row);
-                if self.config.embedding_scale != 1.0 {
-                    row.iter_mut().for_each(|x| *x *= scale);
+                // Times 1 is the same bits.
+                for x in row {
+                    *x *= scale;
                 }
             }
         });

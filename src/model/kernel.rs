@@ -10,6 +10,11 @@
 //!
 //! All `unsafe` of the crate but the mapping of files stands in this folder.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a twin must be compiled with the features of its caller"
+)]
+
 mod activation;
 mod aligned;
 mod attention;

@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(cut.values(), straight.values());
         }
         // Position 17 is lane 1 of block 1; head 1, entry 2 is column 5.
-        assert_eq!(straight.keys()[(6 + 5) * LANES + 1], 175.0);
-        assert_eq!(straight.values()[17 * 32 + 16 + 2], 175.0);
+        assert_eq!(straight.keys()[(6 + 5) * LANES + 1..][..1], [175.0]);
+        assert_eq!(straight.values()[17 * 32 + 16 + 2..][..1], [175.0]);
     }
 }

@@ -163,15 +163,12 @@ impl LiveReply {
     }
 
     /// A place to go back to.
-    ///
-    /// # Errors
-    /// What the model reports.
-    pub fn snapshot(&self) -> Result<LiveSnapshot> {
-        Ok(LiveSnapshot {
+    pub fn snapshot(&self) -> LiveSnapshot {
+        LiveSnapshot {
             detector: self.detector.clone(),
             snapshot: Arc::new(self.model().snapshot(&self.sequence)),
             scores: self.scores.clone(),
-        })
+        }
     }
 
     /// Goes back to a snapshot; later tokens and their scores are forgotten.
@@ -184,13 +181,10 @@ impl LiveReply {
     }
 
     /// Puts prompt and reply, with their scores, into the detector's prefix cache.
-    ///
-    /// # Errors
-    /// What the model reports.
-    pub fn keep(&self) -> Result<()> {
+    pub fn keep(&self) {
         let cache = self.detector.prefix_cache();
         if !cache.is_on() {
-            return Ok(());
+            return;
         }
         let chain = self.detector.chain(self.sequence.tokens());
         cache.keep(
@@ -199,7 +193,7 @@ impl LiveReply {
             &self.sequence,
             self.scores.n_prompt,
             self.scores.probes.clone(),
-        )
+        );
     }
 }
 

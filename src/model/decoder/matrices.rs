@@ -12,7 +12,7 @@ pub(super) struct Matrices {
     pub(super) low_rank: Vec<LowRank>,
 }
 
-/// A LoRA adapter (Hu et al. 2021, arXiv 2106.09685) of one of the matrices: `y += scale · B A x`.
+/// A `LoRA` adapter (Hu et al. 2021, arXiv 2106.09685) of one of the matrices: `y += scale · B A x`.
 #[derive(Debug)]
 pub(super) struct LowRank {
     pub(super) a: Packed, // [rank, in]

@@ -201,7 +201,7 @@ mod tests {
         for level in Level::all() {
             // Every level, and every number of rows, to the bit.
             assert_eq!(tile::<W, 16>(level, x), expected, "{level:?}");
-            assert_eq!(tile::<W, 1>(level, x)[0], expected[0]);
+            assert_eq!(tile::<W, 1>(level, x)[..], expected[..1]);
             assert_eq!(tile::<W, 4>(level, x)[..], expected[..4]);
             assert_eq!(tile::<W, 12>(level, x)[..], expected[..12]);
         }

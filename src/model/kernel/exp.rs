@@ -4,11 +4,7 @@
 ///
 /// Range reduction and polynomial after Cephes (Moshier 1989, `expf.c`).
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    clippy::excessive_precision,
-    reason = "it must be compiled with the features of its caller; the constants are the source's"
-)]
+#[expect(clippy::excessive_precision, reason = "the constants are the source's")]
 pub(super) fn exp(x: f32) -> f32 {
     let clamped = x.clamp(-87.0, 88.0);
     let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
@@ -30,10 +26,6 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// `tanh x`, to about 1e-7 absolute.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "it must be compiled with the features of its caller"
-)]
 pub(super) fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
 }

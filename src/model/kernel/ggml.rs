@@ -137,7 +137,8 @@ pub(super) fn block(dtype: GgmlDType, row: &[u8], index: usize) -> Block {
                 let nibble = low[quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
                 nibble | (high[i] >> (2 * quarter) & 3) << 4
             });
-            let scale = |k: usize| half(&bytes[208..]) * f32::from(bytes[192 + 2 * j + k] as i8);
+            let scale =
+                |k: usize| half(&bytes[208..]) * f32::from(bytes[192 + 2 * j + k].cast_signed());
             Block {
                 quants,
                 scales: [scale(0), scale(1)],
@@ -228,7 +229,10 @@ mod tests {
                         index * BLOCK + i
                     );
                     assert!(!layout.four_bit || block.quants[i] < 16);
-                    assert!(layout.n_scales == 2 || block.scales[0] == block.scales[1]);
+                    assert!(
+                        layout.n_scales == 2
+                            || block.scales[0].to_bits() == block.scales[1].to_bits()
+                    );
                 }
             }
         }

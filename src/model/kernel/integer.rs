@@ -90,9 +90,9 @@ fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
                     }
                 }
                 let numbers = (block * n_scales + part) * LANES;
-                for lane in 0..LANES {
-                    let scale = x.panel.scales[numbers + lane].to_f32();
-                    total[lane] = (sum[lane] as f32 * x.x.scales[at]).mul_add(scale, total[lane]);
+                let scales = &x.panel.scales[numbers..numbers + LANES];
+                for ((total, sum), scale) in total.iter_mut().zip(&sum).zip(scales) {
+                    *total = (*sum as f32 * x.x.scales[at]).mul_add(scale.to_f32(), *total);
                 }
                 if offsets {
                     let row_sum = if n_scales == 1 {
@@ -100,9 +100,9 @@ fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
                     } else {
                         x.x.half_sums[2 * at + part]
                     };
-                    for lane in 0..LANES {
-                        let offset = x.panel.offsets[numbers + lane].to_f32();
-                        total[lane] = row_sum.mul_add(offset, total[lane]);
+                    let offsets = &x.panel.offsets[numbers..numbers + LANES];
+                    for (total, offset) in total.iter_mut().zip(offsets) {
+                        *total = row_sum.mul_add(offset.to_f32(), *total);
                     }
                 }
             }
@@ -205,7 +205,7 @@ mod avx512 {
         x: &Operands<'_>,
     ) -> Tile<M> {
         let n_blocks = x.panel.n_blocks;
-        let shift = _mm_cvtsi32_si128(x.layout.zero_shift as i32);
+        let shift = _mm_cvtsi32_si128(x.layout.zero_shift.cast_signed());
         let first = x.first_row * n_blocks;
         // SAFETY: every index is `row · n_blocks + block` with `row < M` rows that are there, or
         // lies in the panel's own `n_blocks` blocks; `super::tile` checks both.

@@ -57,7 +57,6 @@ macro_rules! multiversion {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one level only"))]
         $vis fn $name$(<$(const $generic: $kind),*>)?(level: $crate::kernel::Level, $($arg: $type),*) {
             #[inline(always)]
-            #[expect(clippy::inline_always, reason = "it must be compiled with the features of its caller")]
             fn twin$(<$(const $generic: $kind),*>)?($($arg: $type),*) $body
             #[cfg(target_arch = "x86_64")]
             {

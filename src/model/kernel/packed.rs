@@ -416,9 +416,9 @@ mod tests {
             (1.1, 2.0),
             (0.75, 1.0),
             (0.0, 1.0),
-            (3e-3, 0.00390625),
+            (3e-3, 1.0 / 256.0),
         ] {
-            assert_eq!(power_of_two_above(value), expected);
+            assert_eq!(power_of_two_above(value).to_bits(), f32::to_bits(expected));
         }
         assert!(power_of_two_above(f32::MAX).is_finite());
         assert!(power_of_two_above(f32::from_bits(1)) > 0.0);

@@ -33,9 +33,12 @@ mod tests {
         let mut data = vec![0.0; 29 * 3];
         for_rows(&Pool::new(2), &mut data, 3, &|first, rows| {
             for (index, row) in rows.chunks_exact_mut(3).enumerate() {
-                row.iter_mut().for_each(|x| *x += (first + index) as f32);
+                for x in row {
+                    *x += (first + index) as f32;
+                }
             }
         });
-        assert!(data.iter().enumerate().all(|(i, x)| *x == (i / 3) as f32));
+        let expected: Vec<f32> = (0..29 * 3).map(|i| (i / 3) as f32).collect();
+        assert_eq!(data, expected);
     }
 }

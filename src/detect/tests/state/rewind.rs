@@ -91,7 +91,7 @@ fn a_snapshot_of_a_shorter_prompt_restores_its_own_reply() {
         .start(&tokens(10, 1), detector.probes(), true)
         .unwrap();
     short.push(&[7, 8]).unwrap();
-    long.rewind(&short.snapshot().unwrap()).unwrap();
+    long.rewind(&short.snapshot()).unwrap();
     assert_eq!(long.tokens(), [7, 8]);
     assert_eq!(all_bits(&long), all_bits(&short));
 }
@@ -114,7 +114,7 @@ proptest! {
             let which = which % branches.len();
             match kind {
                 0 => {
-                    let branch = branches[which].snapshot().unwrap().branch().unwrap();
+                    let branch = branches[which].snapshot().branch().unwrap();
                     branches.push(branch);
                 }
                 1 => {
