@@ -118,6 +118,8 @@ def measured(path, program, options):
             for engine in engines[first:] + engines[:first]:
                 note(f"{path.name}, round {round_ + 1}: {engine.name}")
                 engine.turns.append(least_disturbed(engine, options.tries))
+                # So that an interrupted run has not been for nothing.
+                note(json.dumps(engine.turns[-1]))
     finally:
         for peer in peers:
             peer.stop()
