@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """candor beside transformers and llama.cpp on the same models, in one run: `make bench-model`.
 
-    python model.py [S Q X] [--only-peers] [--rounds 3] [--tries 3]
+    python model.py [S Q X] [--only-peers] [--peers PART] [--rounds 3] [--tries 3]
 
 A round gives every engine one turn, in an order that moves on by one each round; a figure is the median over the
 rounds, after a warm-up that is not counted. A peer may be set up in several ways (flash attention or not, one
@@ -93,6 +93,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="S, Q or X; all of them by default")
     parser.add_argument("--only-peers", action="store_true", help="leave candor out")
+    parser.add_argument("--peers", default="", metavar="PART", help="only peers with this in their name")
     parser.add_argument("--candor", type=shlex.split, metavar="PROGRAM", help="instead of `candor bench`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tries", type=int, default=3, help="at most, for a turn that others disturb")
@@ -106,7 +107,7 @@ def parse_options():
 
 def measured(path, program, options):
     """Everything about one model: {"candor": facts and turns, "peers": {name: facts and turns}, "skipped": [..]}."""
-    peers, skipped = start_peers(path)
+    peers, skipped = start_peers(path, options.peers)
     candor = [Candor(program, path)] if program else []
     engines = candor + peers
     try:
@@ -116,6 +117,8 @@ def measured(path, program, options):
             for engine in engines[first:] + engines[:first]:
                 note(f"{path.name}, round {round_ + 1}: {engine.name}")
                 engine.turns.append(least_disturbed(engine, options.tries))
+                # So that an interrupted run has not been for nothing.
+                note(json.dumps(engine.turns[-1]))
     finally:
         for peer in peers:
             peer.stop()
@@ -190,12 +193,18 @@ class Peer:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def start_peers(path):
+def start_peers(path, part):
+    """Every peer whose name contains `part`, and why others are missing."""
     files = {SAME_FILE: path} | {f"llama.cpp, {kind}": requantised(path, kind) for kind in REQUANTISED}
-    peers = [Peer(name, "peer_llama_cpp.py", file) for name, file in files.items() if note(f"loading {name}")]
-    skipped = []
+    peers, skipped = [], []
+    for name, file in files.items():
+        if part in name:
+            note(f"loading {name}")
+            peers.append(Peer(name, "peer_llama_cpp.py", file))
     n_weights = files["llama.cpp, BF16"].stat().st_size // 2
     for dtype, name in DTYPES.items():
+        if part not in name:
+            continue
         # While it loads a tensor is there both in f32 and in its final form, the larger part of it twice.
         needed = n_weights * 2 * (2 if dtype == "bfloat16" else 4)
         if needed + SPARE_BYTES > (free := available_bytes()):
@@ -268,7 +277,6 @@ def machine():
 
 def note(text):
     print(f"# {text}", file=sys.stderr, flush=True)
-    return True
 
 
 # ---------------------------------------------------------------- the tables
@@ -294,13 +302,14 @@ def table(name, path, result):
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines.append("")
     for title, ways in (("prefill", prefill), ("hidden states", hidden), ("decode", decode)):
-        best = ", ".join(f"{way} ({peer})" for peer, (way, _rates) in ways.items() if way)
-        lines.append(f"Best way, {title}: {best}.")
+        if best := ", ".join(f"{way} ({peer})" for peer, (way, _rates) in ways.items() if way):
+            lines.append(f"Best way, {title}: {best}.")
     lines += [f"Skipped: {reason}." for reason in result["skipped"]]
     lines.append(disturbance(result))
     if candor:
         lines += ["", "| | measured | asked |", "|---|---|---|"]
-        lines += [f"| {title} | {value} | {goal} |" for title, value, goal in ratios(name, result, candor, prefill, hidden, decode)]
+        for title, value, goal in ratios(name, result, candor, prefill, hidden, decode):
+            lines.append(f"| {title} | {value} | {goal} |")
     return "\n".join(lines)
 
 
@@ -308,15 +317,18 @@ def ratios(name, result, candor, prefill, hidden, decode):
     """What was asked for, each as a title, what was measured and the goal."""
     over_transformers, over_llama_cpp = CAPTURE_GOALS[name]
     capture = middle(candor.get("capture_tokens_per_s"))
-    fastest = max((peer for peer in prefill if prefill[peer][1]), key=lambda peer: middle(prefill[peer][1]))
     bf16 = DTYPES["bfloat16"]
     if bf16 in hidden:
         goal = f">= {over_transformers}" if over_transformers else "–"
         yield f"capture / {bf16}, with hidden states", ratio(capture, middle(hidden[bf16][1])), goal
-    yield f"capture / best llama.cpp prefill ({fastest})", ratio(capture, middle(prefill[fastest][1])), f">= {over_llama_cpp}"
+    if llama_cpp := [peer for peer, (way, _rates) in prefill.items() if way]:
+        fastest = max(llama_cpp, key=lambda peer: middle(prefill[peer][1]))
+        value = ratio(capture, middle(prefill[fastest][1]))
+        yield f"capture / best llama.cpp prefill ({fastest})", value, f">= {over_llama_cpp}"
 
     plain, probed = candor.get("decode_tokens_per_s"), candor.get("decode_probed_tokens_per_s")
-    yield "probed decode / llama.cpp decode, same file", ratio(middle(probed), middle(decode[SAME_FILE][1])), ">= 1"
+    if SAME_FILE in decode:
+        yield "probed decode / llama.cpp decode, same file", ratio(middle(probed), middle(decode[SAME_FILE][1])), ">= 1"
     if plain and probed:
         # Round by round: what disturbs a round slows both.
         cost = statistics.median(1 - with_probes / without for without, with_probes in zip(plain, probed))
