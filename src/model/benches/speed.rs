@@ -1,7 +1,7 @@
 //! Tokens per second of prefill and decode, beside candle-transformers on the same file, in one run.
 //!
 //! `cargo bench --workspace --bench speed`, with `CANDOR_MODEL_DIR` set. Prints times and ratios, asserts
-//! nothing. candle-transformers runs the quantised weights, candor the dense f32 reference; both see the same
+//! nothing. Both run the quantised weights with eight-bit activations and see the same
 //! tokens, and the median of three runs counts. `tests/bench/transformers_speed.py` prints the same for transformers.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
