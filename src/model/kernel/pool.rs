@@ -112,8 +112,15 @@ impl Pool {
         }
         state.wake.notify_all();
         let own = catch_unwind(AssertUnwindSafe(|| take_tasks(state, job)));
+        let mut spins = 0;
         while state.busy.load(Ordering::Acquire) > 0 {
-            std::hint::spin_loop();
+            // A worker that was taken off its core by another process needs this one.
+            if spins < SPINS {
+                std::hint::spin_loop();
+                spins += 1;
+            } else {
+                std::thread::yield_now();
+            }
         }
         let panicked = state.panicked.swap(false, Ordering::Relaxed);
         drop(turn);
