@@ -36,8 +36,8 @@ pub(crate) struct Args {
     )]
     what: Vec<What>,
     /// How often, after a warm-up
-    #[arg(long, env = "CANDOR_ROUNDS", default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, env = "CANDOR_ROUNDS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Folder for the store that a capture writes; what is written is removed again
     #[arg(long, env = "CANDOR_DIR", default_value = "target")]
     dir: PathBuf,
@@ -61,7 +61,6 @@ enum What {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    anyhow::ensure!(args.rounds > 0, "`--rounds` must be at least 1");
     let mut figures = Map::new();
     let mut add = |key: &str, values: Vec<f64>| {
         figures.insert(key.to_owned(), values.into());
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     if args.what.contains(&What::Decode) {
-        let (plain, probed, share) = decoding(&model, args.rounds)?;
+        let (plain, probed, share) = decoding(&model, args.rounds.into())?;
         add("decode_tokens_per_s", plain);
         add("decode_probed_tokens_per_s", probed);
         add("probe_share_of_step", share);
@@ -91,7 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         add("capture_tokens_per_s", capturing(&model, args)?);
     }
     if args.what.contains(&What::Depth) {
-        let depths = depths(&model, args.rounds)?;
+        let depths = depths(&model, args.rounds.into())?;
         figures.insert("depth_ms".into(), json!(depths));
     }
     figures.insert("compute".into(), json!(model.fingerprint().compute));

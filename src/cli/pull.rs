@@ -104,7 +104,7 @@ impl Settings {
 
 /// Brings a model into `folder` unless it is there, and returns its path.
 ///
-/// `model` is a name in [`MODELS`], `hf:owner/repo/file.gguf`, or a file that exists, which is left alone.
+/// `model` is a name in [`MODELS`], `hf:owner/repo/file.gguf`, or a file or folder that exists, which is left alone.
 pub(crate) fn pull(model: &str, folder: &Path, progress: Progress) -> anyhow::Result<Pulled> {
     pull_with(&Settings::from_env()?, model, folder, progress)
 }
@@ -127,7 +127,7 @@ pub(crate) fn resolve(model: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     Err(Failure::error(Exit::BadInput, message, hint))
 }
 
-const PATH_HINT: &str = "a path to a .gguf file always works";
+const PATH_HINT: &str = "a path to a .gguf file or to a folder with `config.json` always works";
 
 /// What a model argument means.
 enum Name {
@@ -144,14 +144,14 @@ impl Name {
         if let Some(name) = model.strip_prefix("hf:") {
             return Ok(Self::Hub(HubFile::parse(name)?));
         }
-        if Path::new(model).is_file() {
+        if Path::new(model).exists() {
             return Ok(Self::Path(PathBuf::from(model)));
         }
         let names: Vec<&str> = MODELS.iter().map(|known| known.name).collect();
         Err(Failure::error(
             Exit::BadInput,
             format!(
-                "model `{model}` is neither a file nor a known name (known: {})",
+                "model `{model}` is neither a file or folder here nor a known name (known: {})",
                 names.join(", ")
             ),
             format!("`hf:owner/repo/file.gguf` names a file on the Hub; {PATH_HINT}"),

@@ -104,7 +104,7 @@ impl ScoreInput {
                 if response.is_empty() {
                     return Err(candor_model::Error::Empty { what: "response" }.into());
                 }
-                let texts = response.iter().map(|&id| model.tokenizer().decode(&[id]));
+                let texts = response.iter().map(|&id| model.tokenizer().token_text(id));
                 let texts = texts.collect::<candor_model::Result<_>>()?;
                 Prepared {
                     prompt: prompt.clone(),

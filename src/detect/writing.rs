@@ -141,7 +141,7 @@ impl Detector {
             };
             let logits_now = logits.as_ref().expect("every block was run");
             let next = sampler.sample(logits_now, history)?;
-            if Some(next) == tokenizer.eos() {
+            if tokenizer.is_end(next) {
                 finish = FinishReason::EndOfTurn;
                 break;
             }

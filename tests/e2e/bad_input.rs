@@ -227,3 +227,61 @@ fn usage_errors_have_their_own_code() {
         Some(3)
     );
 }
+
+#[test]
+fn folders_and_adapters_of_models() {
+    let tiny = crate::root().join("tests/fixtures/tiny");
+    let path = |name: &str| tiny.join(name).display().to_string();
+    let (llama, adapter) = (path("llama"), path("llama_lora"));
+    let info = |more: &[&str]| -> Vec<String> {
+        let words = ["model", "info", "--json", "--model", &llama];
+        let words = words.iter().chain(more);
+        words.map(ToString::to_string).collect()
+    };
+    let run_info = |more: &[&str]| -> serde_json::Value {
+        let words = info(more);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        serde_json::from_str(&expect_ok(&words)).unwrap()
+    };
+    let plain = run_info(&[]);
+    assert_eq!(plain["config"]["architecture"], "llama");
+    assert_eq!(plain["fingerprint"]["compute"], "f32");
+    let adapted = run_info(&["--adapter", &format!("{adapter}=0.5")]);
+    assert_eq!(adapted["fingerprint"]["adapters"][0]["scale"], 0.5);
+    let silent = run_info(&["--adapter", &format!("{adapter}=0")]);
+    assert_eq!(silent["fingerprint"], plain["fingerprint"]);
+
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().display().to_string();
+    expect_error(
+        &["model", "info", "--model", &empty],
+        3,
+        &["config.json", "hint:"],
+    );
+    for (adapter, code, part) in [
+        (format!("{adapter}=nan"), 2, "not a number"),
+        (empty.clone(), 3, "adapter_config.json"),
+    ] {
+        let words = info(&["--adapter", &adapter]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        expect_error(&words, code, &[part]);
+    }
+    expect_error(
+        &["bench", "--model", &llama, "--rounds", "0"],
+        2,
+        &["--rounds"],
+    );
+    // An adapter of another model, whose matrices have other names and shapes.
+    let phi3 = path("phi3");
+    expect_error(
+        &["model", "info", "--model", &phi3, "--adapter", &adapter],
+        3,
+        &["hint:"],
+    );
+    // Its vocabulary ends before the workload's ids.
+    expect_error(
+        &["bench", "--model", &llama, "--what", "prefill"],
+        3,
+        &["outside the vocabulary"],
+    );
+}

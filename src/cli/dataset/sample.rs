@@ -125,7 +125,6 @@ fn reply_to(
             })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let eos = model.tokenizer().eos();
     for _ in 0..args.max_tokens {
         let mut open: Vec<&mut Draft> = drafts.iter_mut().filter(|draft| !draft.ended).collect();
         if open.is_empty() {
@@ -148,7 +147,7 @@ fn reply_to(
                 reply: &draft.reply,
             };
             let token = draft.sampler.sample(&logits[0], history)?;
-            if Some(token) == eos {
+            if model.tokenizer().is_end(token) {
                 draft.ended = true;
             } else {
                 draft.reply.push(token);

@@ -64,7 +64,7 @@ impl LiveReply {
     fn step(&mut self, tokens: &[u32]) -> Result<Option<Vec<f32>>> {
         let texts = tokens
             .iter()
-            .map(|&id| self.model().tokenizer().decode(&[id]));
+            .map(|&id| self.model().tokenizer().token_text(id));
         let texts: Vec<String> = texts.collect::<candor_model::Result<_>>()?;
         let first = self.sequence.tokens().len();
         let mut recorder = Recorder::new(&self.scores.points, vec![first]);
