@@ -79,8 +79,7 @@ pub(crate) fn sha256_of_file(path: &Path) -> Result<String, Error> {
 #[derive(Debug)]
 pub(crate) struct TmpFile {
     tmp: PathBuf,
-    /// `None` for scratch space.
-    target: Option<PathBuf>,
+    target: PathBuf,
 }
 
 impl TmpFile {
@@ -88,15 +87,7 @@ impl TmpFile {
     pub(crate) fn new(target: &Path) -> Self {
         Self {
             tmp: tmp_path(target),
-            target: Some(target.to_owned()),
-        }
-    }
-
-    /// Scratch space that never becomes a file of the store.
-    pub(crate) fn scratch(name: &Path) -> Self {
-        Self {
-            tmp: tmp_path(name),
-            target: None,
+            target: target.to_owned(),
         }
     }
 
@@ -106,12 +97,9 @@ impl TmpFile {
 
     /// Renames the file, which must be synced already, to its final name, durably.
     pub(crate) fn publish(self) -> Result<(), Error> {
-        if let Some(target) = &self.target {
-            fs::rename(&self.tmp, target).map_err(|e| Error::write(target, "rename", e))?;
-            let folder = target.parent().unwrap_or(Path::new("."));
-            sync_folder(folder)?;
-        }
-        Ok(())
+        let target = &self.target;
+        fs::rename(&self.tmp, target).map_err(|e| Error::write(target, "rename", e))?;
+        sync_folder(target.parent().unwrap_or(Path::new(".")))
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use candor_schema::HookPoint;
 
+use crate::Precision;
+
 /// A store that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,6 +161,16 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A value that rounding would make infinite.
+    #[error("dialogue `{dialogue}`: `{hook_point}` has values beyond the range of {precision}")]
+    BeyondPrecision {
+        /// The dialogue.
+        dialogue: String,
+        /// The hook point.
+        hook_point: HookPoint,
+        /// The plan's precision.
+        precision: Precision,
+    },
     /// A hook point that the store does not hold.
     #[error("the store in `{}` has no `{hook_point}`; it has {available}", folder.display())]
     UnknownColumn {
@@ -249,6 +261,9 @@ impl Error {
             }
             Self::NonFinite { .. } => {
                 "the model's arithmetic overflowed: run it with `--compute f32`"
+            }
+            Self::BeyondPrecision { .. } => {
+                "drop the part and write it again with `Store::begin_exact_part`"
             }
             Self::UnknownColumn { .. } => {
                 "choose one of these, or capture again with this hook point"

@@ -71,7 +71,6 @@ mod token;
 
 mod part;
 mod record;
-mod spool;
 
 mod captured;
 mod dialogues;

@@ -14,7 +14,7 @@ use crate::reader::{TokenBatches, check_part};
 use crate::record::{
     DIALOGUES_FILE, DIALOGUES_RECORD_FILE, DialoguesRecord, PartRecord, part_path, record_path,
 };
-use crate::{Error, HookPointWidth};
+use crate::{Error, HookPointWidth, Precision};
 
 /// File whose lock keeps a second writer out. It stays behind, empty: removing it would race.
 const LOCK_FILE: &str = ".lock";
@@ -146,12 +146,31 @@ impl Store {
         &self.rejected
     }
 
-    /// Starts to write a part.
+    /// Starts to write a part in the plan's precision.
     ///
     /// # Errors
     /// [`Error::OpenedForReading`], [`Error::NoSuchPart`], [`Error::PartAlreadyWritten`], or a
-    /// failure to make the scratch file.
+    /// failure to make the file.
     pub fn begin_part(&mut self, index: usize) -> Result<PartWriter<'_>, Error> {
+        let precision = self.manifest.precision;
+        let (context, slot) = self.part_to_write(index)?;
+        PartWriter::new(context, slot, precision)
+    }
+
+    /// Starts to write a part in f32: one that turned out to have values beyond the range of the
+    /// plan's precision ([`Error::BeyondPrecision`]), and so is kept as it is.
+    ///
+    /// # Errors
+    /// As [`Store::begin_part`].
+    pub fn begin_exact_part(&mut self, index: usize) -> Result<PartWriter<'_>, Error> {
+        let (context, slot) = self.part_to_write(index)?;
+        PartWriter::new(context, slot, Precision::F32)
+    }
+
+    pub(crate) fn part_to_write(
+        &mut self,
+        index: usize,
+    ) -> Result<(PartContext<'_>, &mut Option<PartRecord>), Error> {
         self.require_lock()?;
         let n_parts = self.parts.len();
         let slot = self
@@ -167,7 +186,7 @@ impl Store {
             manifest_sha256: &self.manifest_sha256,
             plan: &self.manifest.parts[index],
         };
-        PartWriter::new(context, slot)
+        Ok((context, slot))
     }
 
     /// Writes `dialogues.parquet`: the plan's dialogues in the plan's order.

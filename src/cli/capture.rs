@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use anyhow::Context;
 use candor_activations::{
-    DEFAULT_ROW_GROUP_BYTES, DatasetRef, HookPointWidth, Manifest, PartPlan, Positions, Precision,
-    Store, Token,
+    DEFAULT_ROW_GROUP_BYTES, DatasetRef, HookPointWidth, Manifest, PartPlan, PartWriter, Positions,
+    Precision, Store, Token,
 };
 use candor_dataset::Dataset;
 use candor_model::{
     DialogueTokens, Hooks, LogitRows, Model, Recorder, Sequence, StepItem, surprise,
 };
 use candor_schema::{Dialogue, FormatVersion, HookPoint, Site};
+use indicatif::ProgressBar;
 use rayon::prelude::*;
 
 use crate::args::{self, ModelArgs};
@@ -306,33 +307,57 @@ pub(crate) fn capture_tokens(
     let start = Instant::now();
     for part in remaining {
         let range = part_range(part, tokens.len());
-        let mut writer = store.begin_part(part)?;
-        let mut next = range.start;
-        while next < range.end {
-            // Fill one pass with as many whole dialogues as fit; batches never cross a part.
-            let mut end = next + 1;
-            let mut n_rows = tokens[next].response.end;
-            while end < range.end && n_rows + tokens[end].response.end <= BATCH_ROWS {
-                n_rows += tokens[end].response.end;
-                end += 1;
-            }
-            let batch: Vec<&DialogueTokens> = tokens[next..end].iter().collect();
-            let captured = forward(model, &batch, settings)?;
-            for (offset, rows) in captured.iter().enumerate() {
-                let dialogue = &dataset.dialogues[next + offset];
-                let vectors: Vec<&[f32]> = rows.vectors.iter().map(Vec::as_slice).collect();
-                writer.append(&dialogue.id, &rows.tokens, &vectors)?;
-            }
-            bar.inc(n_rows as u64);
-            next = end;
+        let (dialogues, tokens) = (&dataset.dialogues[range.clone()], &tokens[range]);
+        let writer = store.begin_part(part)?;
+        if !capture_part(model, dialogues, tokens, settings, writer, &bar)? {
+            let writer = store.begin_exact_part(part)?;
+            capture_part(model, dialogues, tokens, settings, writer, &bar)?;
         }
-        writer.finish()?;
     }
     bar.finish_and_clear();
     Ok(Summary {
         n_tokens: n_left,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// Captures a part; says whether its values were within the range of the writer's precision.
+fn capture_part(
+    model: &Model,
+    dialogues: &[Dialogue],
+    tokens: &[DialogueTokens],
+    settings: &Settings,
+    mut writer: PartWriter<'_>,
+    bar: &ProgressBar,
+) -> anyhow::Result<bool> {
+    let (start, mut next) = (bar.position(), 0);
+    while next < tokens.len() {
+        // Fill one pass with as many whole dialogues as fit; batches never cross a part.
+        let mut end = next + 1;
+        let mut n_rows = tokens[next].response.end;
+        while end < tokens.len() && n_rows + tokens[end].response.end <= BATCH_ROWS {
+            n_rows += tokens[end].response.end;
+            end += 1;
+        }
+        let batch: Vec<&DialogueTokens> = tokens[next..end].iter().collect();
+        for (rows, dialogue) in forward(model, &batch, settings)?
+            .iter()
+            .zip(&dialogues[next..])
+        {
+            let vectors: Vec<&[f32]> = rows.vectors.iter().map(Vec::as_slice).collect();
+            match writer.append(&dialogue.id, &rows.tokens, &vectors) {
+                Err(candor_activations::Error::BeyondPrecision { .. }) => {
+                    bar.set_position(start);
+                    return Ok(false);
+                }
+                other => other?,
+            }
+        }
+        bar.inc(n_rows as u64);
+        next = end;
+    }
+    writer.finish()?;
+    Ok(true)
 }
 
 fn part_range(part: usize, n_dialogues: usize) -> std::ops::Range<usize> {
@@ -389,7 +414,8 @@ fn forward(
             }
         },
     )?;
-    let rows = batch.iter().enumerate().map(|(item, tokens)| {
+    let items = recorder.into_items().into_iter().enumerate();
+    let rows = batch.iter().zip(items).map(|(tokens, (item, vectors))| {
         let first_predicted = tokens.response.start.saturating_sub(1) + 1;
         let stored = first_stored(tokens)..tokens.response.end;
         let tokens = stored.map(|index| {
@@ -415,7 +441,7 @@ fn forward(
         });
         Rows {
             tokens: tokens.collect(),
-            vectors: recorder.item(item).to_vec(),
+            vectors,
         }
     });
     Ok(rows.collect())

@@ -166,7 +166,7 @@ impl Adapter {
         }
         Ok(Self {
             parts,
-            sha256: sha256_of_files(&[&json, &file.map]),
+            sha256: sha256_of_files(&[&json, &file.map], &|| ()),
         })
     }
 

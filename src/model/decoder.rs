@@ -48,10 +48,14 @@ pub(crate) struct Workspace {
     rounded: Int8Rows,
     /// What attention or MLP add to the stream, `[row, d_model]`.
     delta: Vec<f32>,
-    /// Several products of one input side by side: queries, keys and values, or gate and up.
-    wide: Vec<f32>,
-    /// Attention's heads or the MLP's neurons.
-    inner: Vec<f32>,
+    /// Queries, keys and values side by side.
+    qkv: Vec<f32>,
+    /// Attention's heads.
+    heads: Vec<f32>,
+    /// Gate and up side by side.
+    gate_up: Vec<f32>,
+    /// The MLP's neurons.
+    neurons: Vec<f32>,
     logits: Vec<f32>,
     /// Rows of norms and of low-rank products.
     spare: Vec<f32>,

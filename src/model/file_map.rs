@@ -30,3 +30,18 @@ fn map(file: &File) -> std::io::Result<Mmap> {
     // by renaming, which leaves an existing map intact.
     unsafe { Mmap::map(file) }
 }
+
+/// Gives the memory of a map's pages back to the system. They are read again when they are needed,
+/// as a rule from the system's cache of the file.
+pub(crate) fn release(map: &Mmap) {
+    #[cfg(unix)]
+    #[expect(
+        unsafe_code,
+        reason = "the advice of memmap2 that may change what memory holds"
+    )]
+    // SAFETY: the map is read-only and of a file, so dropped pages come back as they were. It is
+    // advice: where the system cannot follow it, nothing is lost but memory.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    #[cfg(not(unix))]
+    let _ = map;
+}

@@ -12,6 +12,7 @@ use crate::tokenizer::Tokenizer;
 
 pub(crate) fn of(
     source: &Source,
+    weights_sha256: String,
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
     compute: Compute,
@@ -25,7 +26,7 @@ pub(crate) fn of(
         base: source.base_name().unwrap_or_else(|| "unnamed".into()),
         architecture: config.architecture.clone(),
         config_sha256: sha256_hex(&config_json),
-        weights_sha256: source.weights_sha256(),
+        weights_sha256,
         quantisation: source.main_type(),
         tokenizer_sha256: tokenizer.sha256().to_owned(),
         template_sha256: sha256_hex(template.map_or("", ChatTemplate::source).as_bytes()),
@@ -46,17 +47,17 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of one file's bytes, or of the lines of several files' own SHA-256, in their order.
-/// Files are hashed side by side, a few at a time.
-pub(crate) fn sha256_of_files(files: &[&[u8]]) -> String {
+/// Files are hashed side by side, a few at a time; `release` is called every few megabytes.
+pub(crate) fn sha256_of_files(files: &[&[u8]], release: &(dyn Fn() + Sync)) -> String {
     if let [file] = files {
-        return sha256_hex(file);
+        return sha256_in_parts(file, release);
     }
     let mut lines = String::new();
     for group in files.chunks(crate::threads::n_threads().max(1)) {
         std::thread::scope(|scope| {
             let hashes: Vec<_> = group
                 .iter()
-                .map(|file| scope.spawn(|| sha256_hex(file)))
+                .map(|file| scope.spawn(|| sha256_in_parts(file, release)))
                 .collect();
             for hash in hashes {
                 lines.push_str(&hash.join().expect("hashing does not panic"));
@@ -65,6 +66,15 @@ pub(crate) fn sha256_of_files(files: &[&[u8]]) -> String {
         });
     }
     sha256_hex(lines.as_bytes())
+}
+
+fn sha256_in_parts(bytes: &[u8], release: &(dyn Fn() + Sync)) -> String {
+    let mut hasher = Sha256::new();
+    for part in bytes.chunks(8 << 20) {
+        hasher.update(part);
+        release();
+    }
+    hex(&hasher.finalize())
 }
 
 /// Lower-case hexadecimal digits.

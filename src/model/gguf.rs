@@ -255,6 +255,10 @@ impl WeightSource for Gguf {
             })
     }
 
+    fn release(&self) {
+        self.maps.iter().for_each(file_map::release);
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
         let (_, info, rows) = self.find(name, shape)?;
         let dtype = info.dtype.ok_or_else(|| Error::TensorType {

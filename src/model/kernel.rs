@@ -27,6 +27,7 @@ mod level;
 mod linear;
 mod norm;
 mod packed;
+mod place;
 mod pool;
 mod rows;
 mod shared;

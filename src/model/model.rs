@@ -1,5 +1,6 @@
 //! A loaded model: weights, tokenizer, chat template, identity, and the step that runs it.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use candor_schema::{HookPoint, ModelFingerprint, Site};
@@ -107,6 +108,52 @@ impl<'a> LogitBlock<'a> {
 /// Next-token logits of one item, `[row, n_vocab]`, one row per wanted row.
 pub type Logits = Vec<Vec<f32>>;
 
+/// What a model is made of, without its identity.
+struct Parts {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    /// With the factor on each one's contribution, not 0.
+    adapters: Vec<(Adapter, f32)>,
+    decoder: Decoder,
+}
+
+impl Parts {
+    fn load(source: &Source, options: &Options) -> Result<Self> {
+        let config = source.config().clone();
+        let (tokenizer, template) = match source.files() {
+            Files::Gguf(gguf) => {
+                let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
+                let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
+                (tokenizer, template)
+            }
+            Files::Folder(folder) => {
+                let tokenizer = Tokenizer::from_folder(folder.path(), config.n_vocab)?;
+                let template = ChatTemplate::from_folder(folder.path(), &tokenizer)?;
+                (tokenizer, template)
+            }
+        };
+        let mut adapters = Vec::new();
+        for (folder, factor) in &options.adapters {
+            if !factor.is_finite() {
+                return Err(Error::Adapter {
+                    what: format!("the factor {factor} of `{}`", folder.display()),
+                });
+            }
+            let adapter = Adapter::open(folder, &config)?;
+            if *factor != 0.0 {
+                adapters.push((adapter, *factor));
+            }
+        }
+        let decoder = Decoder::load(source.weights(), config, options.compute, &adapters)?;
+        Ok(Self {
+            tokenizer,
+            template,
+            adapters,
+            decoder,
+        })
+    }
+}
+
 impl Model {
     /// Loads a GGUF file with the default arithmetic.
     ///
@@ -122,19 +169,19 @@ impl Model {
     /// As [`Model::open`].
     pub fn open_with(path: &Path, options: &Options) -> Result<Self> {
         let source = Source::open(path)?;
-        let config = source.config().clone();
-        let (tokenizer, template) = match source.files() {
-            Files::Gguf(gguf) => {
-                let tokenizer = Tokenizer::from_gguf(gguf, config.n_vocab)?;
-                let template = ChatTemplate::from_gguf(gguf, &tokenizer)?;
-                (tokenizer, template)
-            }
-            Files::Folder(folder) => {
-                let tokenizer = Tokenizer::from_folder(folder.path(), config.n_vocab)?;
-                let template = ChatTemplate::from_folder(folder.path(), &tokenizer)?;
-                (tokenizer, template)
-            }
-        };
+        let (weights_sha256, parts) = std::thread::scope(|scope| {
+            // Hashing takes one thread about as long as all of them need for the rest.
+            let hash = scope.spawn(|| source.weights_sha256());
+            let parts = Parts::load(&source, options);
+            (hash.join(), parts)
+        });
+        let weights_sha256 = weights_sha256.unwrap_or_else(|panic| resume_unwind(panic));
+        let Parts {
+            tokenizer,
+            template,
+            adapters,
+            decoder,
+        } = parts?;
         let types = source.types().into_iter();
         let types = types
             .map(|(name, (n_tensors, n_bytes))| WeightType {
@@ -143,21 +190,13 @@ impl Model {
                 n_bytes,
             })
             .collect();
-        let mut adapters = Vec::new();
-        for (folder, factor) in &options.adapters {
-            if !factor.is_finite() {
-                return Err(Error::Adapter {
-                    what: format!("the factor {factor} of `{}`", folder.display()),
-                });
-            }
-            let adapter = Adapter::open(folder, &config)?;
-            if *factor != 0.0 {
-                adapters.push((adapter, *factor));
-            }
-        }
-        let decoder = Decoder::load(source.weights(), config, options.compute, &adapters)?;
-        let mut fingerprint =
-            fingerprint::of(&source, &tokenizer, template.as_ref(), decoder.compute());
+        let mut fingerprint = fingerprint::of(
+            &source,
+            weights_sha256,
+            &tokenizer,
+            template.as_ref(),
+            decoder.compute(),
+        );
         fingerprint.adapters = adapters
             .iter()
             .map(|(adapter, factor)| candor_schema::Adapter {

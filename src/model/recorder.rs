@@ -34,6 +34,11 @@ impl Recorder {
         &self.points
     }
 
+    /// What [`Recorder::item`] gives for every item, without a copy.
+    pub fn into_items(self) -> Vec<Vec<Vec<f32>>> {
+        self.kept
+    }
+
     /// Kept vectors of one item, one entry per hook point, each row-major `[kept row, width]`.
     pub fn item(&self, item: usize) -> &[Vec<f32>] {
         &self.kept[item]
@@ -51,6 +56,13 @@ impl Observer for Recorder {
             .binary_search(&point)
             .expect("only asked at its own points, which are sorted");
         let width = values.len() / rows.n_rows();
+        let mut n_kept = vec![0; self.from.len()];
+        for row in rows.rows() {
+            n_kept[row.item] += usize::from(row.position >= self.from[row.item]);
+        }
+        for (kept, n) in self.kept.iter_mut().zip(n_kept) {
+            kept[index].reserve_exact(n * width);
+        }
         for (row, vector) in rows.rows().iter().zip(values.chunks_exact(width)) {
             if row.position >= self.from[row.item] {
                 self.kept[row.item][index].extend_from_slice(vector);

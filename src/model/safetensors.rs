@@ -190,6 +190,12 @@ impl WeightSource for Safetensors {
         })
     }
 
+    fn release(&self) {
+        self.shards
+            .iter()
+            .for_each(|shard| file_map::release(&shard.map));
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>> {
         let (own, rows) = self.find(name, shape)?;
         let (shard, info) = self.info(&own).expect("`find` returns names of the folder");

@@ -85,10 +85,11 @@ impl Source {
 
     /// SHA-256 of the weights: of the one file, or of the lines of the files' own, in their order.
     pub(crate) fn weights_sha256(&self) -> String {
-        sha256_of_files(&match &self.files {
+        let files = match &self.files {
             Files::Gguf(gguf) => gguf.files(),
             Files::Folder(folder) => folder.files(),
-        })
+        };
+        sha256_of_files(&files, &|| self.weights().release())
     }
 
     /// Name of the base model, if the file says one; a folder's own name.

@@ -25,6 +25,9 @@ pub(crate) trait WeightSource: Sync {
     /// The tensor, whose shape must be `shape`, slowest dimension first.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<RawTensor<'_>>;
 
+    /// Gives back the memory of what was read of the files so far; it can be read again.
+    fn release(&self);
+
     /// A tensor of any type as dense f32, `shape`.
     fn dense(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.tensor(name, shape)?.dequantize()

@@ -26,7 +26,7 @@ fn a_killed_capture_completes_to_the_same_bytes() {
     for moment in [
         "manifest.json",
         "dialogues.parquet",
-        "part-00000.spool.tmp",
+        "part-00000.parquet.tmp",
         "part-00000.json",
     ] {
         let mut child = candor(&capture_args(&data, &killed, &model))

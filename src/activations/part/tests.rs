@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::mem::forget;
 
 use candor_schema::HookPoint;
@@ -8,6 +9,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::*;
 use crate::testing::{OTHER, POINT, capture, contents, dialogues, fill, manifest, rows, token};
+use crate::token::part_schema;
 use crate::{CapturedDialogue, Manifest, Store};
 
 fn read(store: &Store) -> Vec<CapturedDialogue> {
@@ -68,6 +70,13 @@ fn a_value_beyond_the_range_keeps_its_part_in_f32() {
         if index == 1 {
             let (tokens, [mut one, two]) = rows("c");
             *one.last_mut().unwrap() = -70_000.5;
+            let error = part.append("c", &tokens, &[&one, &two]).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("dialogue `c`: `{POINT}` has values beyond the range of f16")
+            );
+            drop(part);
+            part = store.begin_exact_part(index).unwrap();
             part.append("c", &tokens, &[&one, &two]).unwrap();
         }
         fill(&mut part).unwrap();
@@ -195,10 +204,10 @@ fn a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one() {
             // The dead run no clean-up: `forget` keeps `Drop` from running.
             if let Death::Appending = death {
                 forget(part);
-                assert!(folder.join("part-00001.spool.tmp").exists());
+                assert!(folder.join("part-00001.parquet.tmp").exists());
                 continue;
             }
-            let encoded = part.encode(|path| File::create(path)).unwrap();
+            let encoded = part.encode().unwrap();
             match death {
                 Death::Appending | Death::Encoded => {
                     assert!(encoded.tmp.path().exists());
@@ -271,13 +280,16 @@ fn a_full_disk_leaves_finished_parts_alone() {
     part.finish().unwrap();
     let before = contents(folder.path());
     for n_left in (0..n_bytes).step_by(101).chain([n_bytes - 1, n_bytes]) {
-        let mut part = store.begin_part(1).unwrap();
-        fill(&mut part).unwrap();
-        let file = |path: &Path| {
+        let (context, slot) = store.part_to_write(1).unwrap();
+        let filled = PartWriter::on(context, slot, Precision::F16, |path| {
             let file = File::create(path)?;
-            Ok(FillingDisk { file, n_left })
-        };
-        let error = part.encode(file).unwrap_err();
+            Ok(Box::new(FillingDisk { file, n_left }))
+        })
+        .and_then(|mut part| {
+            fill(&mut part)?;
+            part.encode().map(drop)
+        });
+        let error = filled.unwrap_err();
         assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
         assert!(error.hint().unwrap().contains("finished parts are kept"));
         assert_eq!(contents(folder.path()), before);

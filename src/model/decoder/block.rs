@@ -11,6 +11,9 @@ use crate::kernel::{Attention, Level, Packed, Queries, attend, for_rows, gated, 
 use crate::row_map::RowMap;
 use crate::sequence::Sequence;
 
+/// Values of gate and up that are computed at a time: about a core's second-level cache.
+const GATE_UP_VALUES: usize = 1 << 18;
+
 /// Calls the listeners of one site of the block.
 pub(super) type At<'a> = dyn FnMut(Site, &mut [f32]) -> Result<()> + 'a;
 
@@ -84,8 +87,8 @@ impl Decoder {
             x,
             rounded,
             delta,
-            wide,
-            inner,
+            qkv,
+            heads,
             spare,
             cos,
             sin,
@@ -94,7 +97,7 @@ impl Decoder {
             ..
         } = work;
         let input = normed(machine, config, block.attn_norm.as_deref(), resid, x);
-        block.qkv.apply(machine, input, rounded, spare, wide);
+        block.qkv.apply(machine, input, rounded, spare, qkv);
 
         let local = config.windows[layer].is_some();
         let (rope, cos, sin) = match &self.local_rope {
@@ -103,7 +106,7 @@ impl Decoder {
         };
         let (half, n_out) = (rope.half(), block.qkv.n_out());
         let (n_q, n_k) = (n_heads * d_head, n_kv_heads * d_head);
-        for_rows(machine.pool, wide, n_out, &|first, rows| {
+        for_rows(machine.pool, qkv, n_out, &|first, rows| {
             for (index, row) in rows.chunks_exact_mut(n_out).enumerate() {
                 let row_index = first + index;
                 let angles = row_index * half..(row_index + 1) * half;
@@ -111,10 +114,10 @@ impl Decoder {
                     norm_heads(machine.level, config, &mut row[..n_q], q_norm);
                     norm_heads(machine.level, config, &mut row[n_q..n_q + n_k], k_norm);
                 }
-                let heads = &mut row[..n_q + n_k];
+                let rotated = &mut row[..n_q + n_k];
                 rotate(
                     machine.level,
-                    heads,
+                    rotated,
                     d_head,
                     &cos[angles.clone()],
                     &sin[angles],
@@ -126,7 +129,7 @@ impl Decoder {
         for (item, sequence) in sequences.iter_mut().enumerate() {
             let cache = &mut sequence.caches[layer];
             for row in rows.item_rows(item) {
-                let row = &wide[row * n_out..(row + 1) * n_out];
+                let row = &qkv[row * n_out..(row + 1) * n_out];
                 cache.push(&row[n_q..n_q + n_k], &row[n_q + n_k..]);
             }
         }
@@ -141,7 +144,7 @@ impl Decoder {
                 values: sequence.caches[layer].values(),
             })
             .collect();
-        inner.resize(rows.n_rows() * n_q, 0.0);
+        heads.resize(rows.n_rows() * n_q, 0.0);
         let attention = Attention {
             n_heads,
             n_kv_heads,
@@ -154,12 +157,12 @@ impl Decoder {
             machine.pool,
             machine.level,
             attention,
-            (wide, n_out),
+            (qkv, n_out),
             &items,
-            inner,
+            heads,
         );
-        at(Site::AttnZ, inner)?; // [row, n_heads * d_head]
-        block.attn_out.apply(machine, inner, rounded, spare, delta);
+        at(Site::AttnZ, heads)?; // [row, n_heads * d_head]
+        block.attn_out.apply(machine, heads, rounded, spare, delta);
         post_norm(
             machine,
             config,
@@ -186,16 +189,23 @@ impl Decoder {
                     x,
                     rounded,
                     delta,
-                    wide,
-                    inner,
+                    gate_up,
+                    neurons,
                     spare,
                     ..
                 } = work;
                 let input = normed(machine, config, block.mlp_norm.as_deref(), resid, x);
-                mlp.gate_up.apply(machine, input, rounded, spare, wide);
-                gate(machine, config, wide, inner);
-                at(Site::MlpPost, inner)?; // [row, d_mlp]
-                mlp.down.apply(machine, inner, rounded, spare, delta);
+                let (d_model, d_mlp) = (config.d_model, config.d_mlp);
+                neurons.resize(input.len() / d_model * d_mlp, 0.0);
+                // Some rows at a time, so that gate and up stay in the cache.
+                let n_rows = (GATE_UP_VALUES / (2 * d_mlp)).next_multiple_of(16);
+                let inputs = input.chunks(n_rows * d_model);
+                for (input, neurons) in inputs.zip(neurons.chunks_mut(n_rows * d_mlp)) {
+                    mlp.gate_up.apply(machine, input, rounded, spare, gate_up);
+                    gate(machine, config, gate_up, neurons);
+                }
+                at(Site::MlpPost, neurons)?; // [row, d_mlp]
+                mlp.down.apply(machine, neurons, rounded, spare, delta);
             }
             Mlp::Mixture(mixture) => {
                 let input = normed(
@@ -253,12 +263,11 @@ fn post_norm(
     }
 }
 
-/// `inner = activation(gate) · up` from `[gate | up]`.
-pub(super) fn gate(machine: Machine, config: &DecoderConfig, wide: &[f32], inner: &mut Vec<f32>) {
+/// `neurons = activation(gate) · up` from `[gate | up]`, `[row, 2 · d_mlp]`.
+pub(super) fn gate(machine: Machine, config: &DecoderConfig, gate_up: &[f32], neurons: &mut [f32]) {
     let width = config.d_mlp;
-    inner.resize(wide.len() / 2, 0.0);
-    for_rows(machine.pool, inner, width, &|first, out| {
-        let both = &wide[2 * first * width..][..2 * out.len()];
+    for_rows(machine.pool, neurons, width, &|first, out| {
+        let both = &gate_up[2 * first * width..][..2 * out.len()];
         gated(machine.level, config.activation, both, width, out);
     });
 }

@@ -67,7 +67,11 @@ impl Decoder {
             Some(loader.plain("output.weight", n_vocab, d_model)?)
         };
         let blocks = (0..config.n_layers)
-            .map(|layer| loader.block(layer))
+            .map(|layer| {
+                // What is packed is not needed twice.
+                source.release();
+                loader.block(layer)
+            })
             .collect::<Result<_>>()?;
         let final_norm = source.dense("output_norm.weight", &[d_model])?;
         Ok(Self {

@@ -38,8 +38,8 @@ impl Mixture {
             x: own,
             rounded,
             delta,
-            wide,
-            inner,
+            gate_up,
+            neurons,
             spare,
             ..
         } = work;
@@ -66,9 +66,12 @@ impl Mixture {
             for (row, _) in rows {
                 own.extend_from_slice(&x[row * d_model..(row + 1) * d_model]);
             }
-            expert.gate_up.apply(machine, own, rounded, spare, wide);
-            gate(machine, config, wide, inner);
-            expert.down.apply(machine, inner, rounded, spare, &mut out);
+            expert.gate_up.apply(machine, own, rounded, spare, gate_up);
+            neurons.resize(rows.len() * config.d_mlp, 0.0);
+            gate(machine, config, gate_up, neurons);
+            expert
+                .down
+                .apply(machine, neurons, rounded, spare, &mut out);
             for ((row, weight), out) in rows.iter().zip(out.chunks_exact(d_model)) {
                 let delta = &mut delta[row * d_model..(row + 1) * d_model];
                 delta

@@ -1,5 +1,9 @@
 //! The exponential function, the same bits on every processor.
 
+/// 1.5 · 2²³: a sum with it, of a number up to 2²² in size, is rounded to a whole number (ties to
+/// even), which then stands in its lowest bits.
+pub(super) const ROUNDING: f32 = 12_582_912.0;
+
 /// `e^x` to about one unit in the last place; exactly 0 below −87, and bounded above 88.
 ///
 /// Range reduction and polynomial after Cephes (Moshier 1989, `expf.c`).
@@ -7,7 +11,10 @@
 #[expect(clippy::excessive_precision, reason = "the constants are the source's")]
 pub(super) fn exp(x: f32) -> f32 {
     let clamped = x.clamp(-87.0, 88.0);
-    let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
+    // The sum's lowest bits are the nearest whole number, between -126 and 127. (A cast from float
+    // to integer saturates, for which vectors have no instruction.)
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUNDING;
+    let n = shifted - ROUNDING;
     // ln 2 in two parts, of which the first has few bits: n times it is exact.
     let r = n.mul_add(-0.693_359_375, clamped);
     let r = n.mul_add(2.121_944_4e-4, r);
@@ -18,8 +25,8 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.666_666_545_9e-1);
     p = p.mul_add(r, 5.000_000_120_1e-1);
     let value = (p * r).mul_add(r, r) + 1.0;
-    // 2^n by its exponent bits; n is between -126 and 127.
-    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // 2^n by its exponent bits.
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     let result = value * scale;
     if x < -87.0 { 0.0 } else { result }
 }

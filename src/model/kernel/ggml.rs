@@ -22,10 +22,9 @@ pub(super) struct Layout {
     pub(super) zero_shift: u32,
 }
 
-/// 32 weights.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
-    pub(super) quants: [u8; BLOCK],
+/// What 32 quants are scaled with: `scale · (quant − zero) + offset`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Numbers {
     /// One per half; equal where the layout has one scale.
     pub(super) scales: [f32; 2],
     pub(super) offsets: [f32; 2],
@@ -59,16 +58,54 @@ fn half(bytes: &[u8]) -> f32 {
     f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
 }
 
-/// The low nibbles of 16 bytes, then the high ones.
-fn nibbles(bytes: &[u8]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| bytes[i % 16] >> (i / 16 * 4) & 15)
+/// 32 quants, eight to a word, the first in the lowest byte.
+pub(super) type Quants = [u64; BLOCK / 8];
+
+/// The same byte eight times.
+const fn bytes(byte: u8) -> u64 {
+    0x0101_0101_0101_0101 * byte as u64
 }
 
-/// The same with a fifth bit each from a 32-bit mask.
-fn five_bits(bytes: &[u8], mask: &[u8]) -> [u8; BLOCK] {
-    let mask = u32::from_le_bytes([mask[0], mask[1], mask[2], mask[3]]);
-    let low = nibbles(bytes);
-    std::array::from_fn(|i| low[i] | ((mask >> i & 1) as u8) << 4)
+/// Eight bits as eight bytes of 0 or 1.
+const SPREAD: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut bits = 0;
+    while bits < 256 {
+        let mut i = 0;
+        while i < 8 {
+            table[bits] |= ((bits >> i & 1) as u64) << (8 * i);
+            i += 1;
+        }
+        bits += 1;
+    }
+    table
+};
+
+/// The words of some bytes from `start` on.
+fn words<const N: usize>(row: &[u8], start: usize) -> [u64; N] {
+    let chunks = row[start..start + 8 * N].as_chunks().0;
+    std::array::from_fn(|i| u64::from_le_bytes(chunks[i]))
+}
+
+/// The low nibbles of 16 bytes from `start` on, then the high ones.
+fn nibbles(row: &[u8], start: usize) -> Quants {
+    let [first, second] = words(row, start);
+    let low = bytes(15);
+    [
+        first & low,
+        second & low,
+        first >> 4 & low,
+        second >> 4 & low,
+    ]
+}
+
+/// The same with a fifth bit each from the 32 bits from `mask` on.
+fn five_bits(row: &[u8], start: usize, mask: usize) -> Quants {
+    let mut quants = nibbles(row, start);
+    for (quants, bits) in quants.iter_mut().zip(&row[mask..mask + 4]) {
+        *quants |= SPREAD[usize::from(*bits)] << 4;
+    }
+    quants
 }
 
 /// Scale and minimum of part `j` of a `Q4_K` or `Q5_K` block (`get_scale_min_k4`).
@@ -84,83 +121,47 @@ fn scale_min(packed: &[u8], j: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(min))
 }
 
-/// Block `index` (of 32 weights) of a row of `dtype`.
+/// The bytes of the type's own block that holds block `index` of 32 weights, and its place there.
+fn place(dtype: GgmlDType, row: &[u8], index: usize) -> (&[u8], usize) {
+    let per_block = dtype.block_size() / BLOCK;
+    let size = dtype.type_size();
+    let start = index / per_block * size;
+    (&row[start..start + size], index % per_block)
+}
+
+/// Scales and offsets of block `index` (of 32 weights) of a row of `dtype`.
 ///
 /// # Panics
 /// If the type has no [`layout_of`], or the row is too short.
-pub(super) fn block(dtype: GgmlDType, row: &[u8], index: usize) -> Block {
-    let whole = |quants, scale: f32, offset: f32| Block {
-        quants,
+pub(super) fn numbers(dtype: GgmlDType, row: &[u8], index: usize) -> Numbers {
+    let (bytes, j) = place(dtype, row, index);
+    let whole = |scale: f32, offset: f32| Numbers {
         scales: [scale; 2],
         offsets: [offset; 2],
     };
-    let size = dtype.type_size();
-    if dtype.block_size() == BLOCK {
-        let bytes = &row[index * size..(index + 1) * size];
-        return match dtype {
-            GgmlDType::Q4_0 => whole(nibbles(&bytes[2..]), half(bytes), 0.0),
-            GgmlDType::Q4_1 => whole(nibbles(&bytes[4..]), half(bytes), half(&bytes[2..])),
-            GgmlDType::Q5_0 => whole(five_bits(&bytes[6..], &bytes[2..]), half(bytes), 0.0),
-            GgmlDType::Q5_1 => whole(
-                five_bits(&bytes[8..], &bytes[4..]),
-                half(bytes),
-                half(&bytes[2..]),
-            ),
-            GgmlDType::Q8_0 => whole(
-                std::array::from_fn(|i| bytes[2 + i] ^ 128),
-                half(bytes),
-                0.0,
-            ),
-            _ => unreachable!("only called for types with a layout"),
-        };
-    }
-    let (outer, j) = (index / 8, index % 8);
-    let bytes = &row[outer * size..(outer + 1) * size];
     match dtype {
+        GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q8_0 => whole(half(bytes), 0.0),
+        GgmlDType::Q4_1 | GgmlDType::Q5_1 => whole(half(bytes), half(&bytes[2..])),
         GgmlDType::Q4K | GgmlDType::Q5K => {
             let (scale, min) = scale_min(&bytes[4..16], j);
-            let five = dtype == GgmlDType::Q5K;
-            let low = if five { 48 } else { 16 };
-            let quants = std::array::from_fn(|i| {
-                let nibble = bytes[low + j / 2 * 32 + i] >> (j % 2 * 4) & 15;
-                let fifth = if five { bytes[16 + i] >> j & 1 } else { 0 };
-                nibble | fifth << 4
-            });
-            whole(quants, half(bytes) * scale, -half(&bytes[2..]) * min)
+            whole(half(bytes) * scale, -half(&bytes[2..]) * min)
         }
         GgmlDType::Q6K => {
-            // 128 weights at a time: 64 bytes of low nibbles, 32 bytes of two high bits each.
-            let (part, quarter) = (j / 4, j % 4);
-            let low = &bytes[part * 64..];
-            let high = &bytes[128 + part * 32..];
-            let quants = std::array::from_fn(|i| {
-                let nibble = low[quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
-                nibble | (high[i] >> (2 * quarter) & 3) << 4
-            });
             let scale =
                 |k: usize| half(&bytes[208..]) * f32::from(bytes[192 + 2 * j + k].cast_signed());
-            Block {
-                quants,
+            Numbers {
                 scales: [scale(0), scale(1)],
                 offsets: [0.0; 2],
             }
         }
         GgmlDType::Q2K => {
-            let (part, quarter) = (j / 4, j % 4);
-            let quants = std::array::from_fn(|i| bytes[16 + part * 32 + i] >> (2 * quarter) & 3);
             let packed = [bytes[2 * j], bytes[2 * j + 1]];
-            Block {
-                quants,
+            Numbers {
                 scales: packed.map(|p| half(&bytes[80..]) * f32::from(p & 15)),
                 offsets: packed.map(|p| -half(&bytes[82..]) * f32::from(p >> 4)),
             }
         }
         GgmlDType::Q3K => {
-            let (part, quarter) = (j / 4, j % 4);
-            let quants = std::array::from_fn(|i| {
-                let low = bytes[32 + part * 32 + i] >> (2 * quarter) & 3;
-                low | (bytes[i] >> j & 1) << 2
-            });
             // Sixteen six-bit scales: low nibbles in eight bytes, high pairs in four.
             let scale = |k: usize| {
                 let index = 2 * j + k;
@@ -168,11 +169,57 @@ pub(super) fn block(dtype: GgmlDType, row: &[u8], index: usize) -> Block {
                 let high = bytes[104 + index % 4] >> (index / 4 * 2) & 3;
                 half(&bytes[108..]) * (f32::from(low | high << 4) - 32.0)
             };
-            Block {
-                quants,
+            Numbers {
                 scales: [scale(0), scale(1)],
                 offsets: [0.0; 2],
             }
+        }
+        _ => unreachable!("only called for types with a layout"),
+    }
+}
+
+/// The quants of block `index` (of 32 weights) of a row of `dtype`.
+///
+/// # Panics
+/// As [`numbers`].
+pub(super) fn quants(dtype: GgmlDType, row: &[u8], index: usize) -> Quants {
+    let (block, j) = place(dtype, row, index);
+    // Where words are shifted, the mask takes away what comes in from the neighbouring byte.
+    match dtype {
+        GgmlDType::Q4_0 => nibbles(block, 2),
+        GgmlDType::Q4_1 => nibbles(block, 4),
+        GgmlDType::Q5_0 => five_bits(block, 6, 2),
+        GgmlDType::Q5_1 => five_bits(block, 8, 4),
+        GgmlDType::Q8_0 => words(block, 2).map(|word| word ^ bytes(128)),
+        GgmlDType::Q4K => {
+            let low = words(block, 16 + j / 2 * 32);
+            low.map(|low| low >> (j % 2 * 4) & bytes(15))
+        }
+        GgmlDType::Q5K => {
+            let (low, high): (Quants, Quants) = (words(block, 48 + j / 2 * 32), words(block, 16));
+            std::array::from_fn(|i| {
+                low[i] >> (j % 2 * 4) & bytes(15) | (high[i] >> j & bytes(1)) << 4
+            })
+        }
+        GgmlDType::Q6K => {
+            // 128 weights at a time: 64 bytes of low nibbles, 32 bytes of two high bits each.
+            let (part, quarter) = (j / 4, j % 4);
+            let low: Quants = words(block, part * 64 + quarter % 2 * 32);
+            let high: Quants = words(block, 128 + part * 32);
+            std::array::from_fn(|i| {
+                low[i] >> (quarter / 2 * 4) & bytes(15) | (high[i] >> (2 * quarter) & bytes(3)) << 4
+            })
+        }
+        GgmlDType::Q2K => {
+            let (part, quarter) = (j / 4, j % 4);
+            words(block, 16 + part * 32).map(|word| word >> (2 * quarter) & bytes(3))
+        }
+        GgmlDType::Q3K => {
+            let (part, quarter) = (j / 4, j % 4);
+            let (low, high): (Quants, Quants) = (words(block, 32 + part * 32), words(block, 0));
+            std::array::from_fn(|i| {
+                low[i] >> (2 * quarter) & bytes(3) | (high[i] >> j & bytes(1)) << 2
+            })
         }
         _ => unreachable!("only called for types with a layout"),
     }
@@ -217,21 +264,23 @@ mod tests {
                 (1u32 << layout.zero_shift) as f32
             };
             for index in 0..512 / BLOCK {
-                let block = block(dtype, &bytes, index);
+                let quants = quants(dtype, &bytes, index).map(u64::to_le_bytes);
+                let quants = quants.as_flattened();
+                let numbers = numbers(dtype, &bytes, index);
                 for i in 0..BLOCK {
                     let half = i / 16;
-                    let found = block.scales[half] * (f32::from(block.quants[i]) - zero)
-                        + block.offsets[half];
+                    let found = numbers.scales[half] * (f32::from(quants[i]) - zero)
+                        + numbers.offsets[half];
                     let expected = expected[index * BLOCK + i];
                     assert!(
                         (found - expected).abs() <= 1e-6 * expected.abs().max(1.0),
                         "{dtype:?} weight {}: {found} for {expected}",
                         index * BLOCK + i
                     );
-                    assert!(!layout.four_bit || block.quants[i] < 16);
+                    assert!(!layout.four_bit || quants[i] < 16);
                     assert!(
                         layout.n_scales == 2
-                            || block.scales[0].to_bits() == block.scales[1].to_bits()
+                            || numbers.scales[0].to_bits() == numbers.scales[1].to_bits()
                     );
                 }
             }

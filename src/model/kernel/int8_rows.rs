@@ -1,8 +1,8 @@
 //! Inputs of a product with quantised weights: eight-bit integers with a scale per 32.
 
 use super::Level;
+use super::exp::ROUNDING;
 use super::ggml::BLOCK;
-use super::level::multiversion;
 use super::pool::Pool;
 use super::shared::Shared;
 
@@ -38,12 +38,12 @@ impl Int8Rows {
         self.n_rows = x.len() / width;
         self.n_blocks = width / BLOCK;
         let n = self.n_rows * self.n_blocks;
-        self.quants.resize(n * BLOCK, 0);
-        self.scales.resize(n, 0.0);
-        self.minus_sums.resize(n, 0);
-        self.minus_half_sums.resize(2 * n, 0);
-        self.sums.resize(n, 0.0);
-        self.half_sums.resize(2 * n, 0.0);
+        grow(&mut self.quants, n * BLOCK);
+        grow(&mut self.scales, n);
+        grow(&mut self.minus_sums, n);
+        grow(&mut self.minus_half_sums, 2 * n);
+        grow(&mut self.sums, n);
+        grow(&mut self.half_sums, 2 * n);
         let quants = Shared::new(&mut self.quants);
         let scales = Shared::new(&mut self.scales);
         let minus_sums = Shared::new(&mut self.minus_sums);
@@ -55,18 +55,17 @@ impl Int8Rows {
             let rows = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(n_rows);
             let (start, len) = (rows.start * n_blocks, rows.len() * n_blocks);
             // SAFETY: each task has its own rows.
-            unsafe {
-                round(
-                    level,
-                    &x[start * BLOCK..(start + len) * BLOCK],
-                    quants.part(start * BLOCK, len * BLOCK),
-                    scales.part(start, len),
-                    minus_sums.part(start, len),
-                    minus_half_sums.part(2 * start, 2 * len),
-                    sums.part(start, len),
-                    half_sums.part(2 * start, 2 * len),
-                );
-            }
+            let out = unsafe {
+                Blocks {
+                    quants: quants.part(start * BLOCK, len * BLOCK),
+                    scales: scales.part(start, len),
+                    minus_sums: minus_sums.part(start, len),
+                    minus_half_sums: minus_half_sums.part(2 * start, 2 * len),
+                    sums: sums.part(start, len),
+                    half_sums: half_sums.part(2 * start, 2 * len),
+                }
+            };
+            round(level, &x[start * BLOCK..(start + len) * BLOCK], out);
         });
     }
 
@@ -79,54 +78,124 @@ impl Int8Rows {
     }
 }
 
-multiversion! {
-    #[expect(clippy::too_many_arguments, reason = "one per array of the structure")]
-    fn round(
-        x: &[f32],
-        quants: &mut [i8],
-        scales: &mut [f32],
-        minus_sums: &mut [i32],
-        minus_half_sums: &mut [i32],
-        sums: &mut [f32],
-        half_sums: &mut [f32],
-    ) {
-        let blocks = x.as_chunks::<BLOCK>().0.iter();
-        let quants = quants.as_chunks_mut::<BLOCK>().0;
-        for (index, (x, quants)) in blocks.zip(quants).enumerate() {
-            let mut largest = [0.0f32; 16];
-            let mut not_finite = [0.0f32; 16];
-            for half in x.as_chunks::<16>().0 {
-                for lane in 0..16 {
-                    let size = half[lane].abs();
-                    largest[lane] = if size > largest[lane] { size } else { largest[lane] };
-                    not_finite[lane] += half[lane] * 0.0;
-                }
-            }
-            let largest = largest.iter().fold(0.0f32, |a, b| if *b > a { *b } else { a });
-            let not_finite: f32 = not_finite.iter().sum();
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let scale = largest / 127.0 + not_finite;
-            let mut half_sum = [0i32; 2];
-            for (half, (x, quants)) in x.as_chunks::<16>().0.iter().zip(quants.as_chunks_mut::<16>().0).enumerate() {
-                let mut sum = [0i32; 16];
-                for lane in 0..16 {
-                    // In range but for rounding of the factor, which the bound takes care of.
-                    let quant = (x[lane] * inverse).round_ties_even().clamp(-127.0, 127.0) as i32;
-                    quants[lane] = quant as i8;
-                    sum[lane] = quant;
-                }
-                half_sum[half] = sum.iter().sum();
-            }
-            let sum = half_sum[0] + half_sum[1];
-            scales[index] = scale;
-            minus_sums[index] = -sum;
-            sums[index] = scale * sum as f32;
-            for half in 0..2 {
-                minus_half_sums[2 * index + half] = -half_sum[half];
-                half_sums[2 * index + half] = scale * half_sum[half] as f32;
-            }
+/// Makes a buffer long enough. It never shrinks: growing again would write zeros each time.
+fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+}
+
+/// The arrays of [`Int8Rows`] for some blocks.
+struct Blocks<'a> {
+    quants: &'a mut [i8],
+    scales: &'a mut [f32],
+    minus_sums: &'a mut [i32],
+    minus_half_sums: &'a mut [i32],
+    sums: &'a mut [f32],
+    half_sums: &'a mut [f32],
+}
+
+impl Blocks<'_> {
+    fn set(&mut self, index: usize, scale: f32, half_sum: [i32; 2]) {
+        let sum = half_sum[0] + half_sum[1];
+        self.scales[index] = scale;
+        self.minus_sums[index] = -sum;
+        self.sums[index] = scale * sum as f32;
+        for (half, sum) in half_sum.iter().enumerate() {
+            self.minus_half_sums[2 * index + half] = -sum;
+            self.half_sums[2 * index + half] = scale * *sum as f32;
         }
     }
+}
+
+/// The scale of a block, and its inverse, from the largest magnitude.
+#[inline(always)]
+fn scales(largest: f32) -> (f32, f32) {
+    // The bound keeps the inverse finite; what is smaller counts as 0.
+    let inverse = if largest > 1e-30 {
+        127.0 / largest
+    } else {
+        0.0
+    };
+    (largest / 127.0, inverse)
+}
+
+fn round(level: Level, x: &[f32], mut out: Blocks<'_>) {
+    let blocks = x.as_chunks::<BLOCK>().0;
+    assert!(
+        out.quants.len() == blocks.len() * BLOCK && out.scales.len() == blocks.len(),
+        "one entry for each block"
+    );
+    for (index, x) in blocks.iter().enumerate() {
+        let quants = out.quants[index * BLOCK..]
+            .first_chunk_mut()
+            .expect("checked above");
+        let (scale, half_sum) = match level {
+            // SAFETY: the level was detected.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { round_avx512(x, quants) },
+            _ => round_twin(x, quants),
+        };
+        out.set(index, scale, half_sum);
+    }
+}
+
+/// Rounds a block; gives its scale and the sum of each half.
+fn round_twin(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+    // Bits of magnitudes are in the order of the magnitudes, with NaN above infinity.
+    let largest = x
+        .iter()
+        .fold(0, |largest, x| x.abs().to_bits().max(largest));
+    let (scale, inverse) = scales(f32::from_bits(largest));
+    let mut half_sum = [0; 2];
+    for (i, (quant, x)) in quants.iter_mut().zip(x).enumerate() {
+        // At most 127 in size: the inverse's own rounding is far below a half.
+        let shifted = x * inverse + ROUNDING;
+        *quant = shifted.to_bits().to_le_bytes()[0].cast_signed();
+        half_sum[i / 16] += i32::from(*quant);
+    }
+    (scale, half_sum)
+}
+
+/// # Safety
+/// The processor has AVX-512 with BW, DQ and VL.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn round_avx512(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
+    use std::arch::x86_64::{
+        _mm_add_epi64, _mm_cvtsi128_si64, _mm_sad_epu8, _mm_set1_epi8, _mm_setzero_si128,
+        _mm_storeu_si128, _mm_unpackhi_epi64, _mm_xor_si128, _mm512_add_ps, _mm512_and_si512,
+        _mm512_castps_si512, _mm512_cvtepi32_epi8, _mm512_loadu_ps, _mm512_max_epu32,
+        _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_set1_epi32, _mm512_set1_ps,
+    };
+    let magnitude = _mm512_set1_epi32(i32::MAX);
+    // SAFETY: two times sixteen of the block's 32 values.
+    let halves = unsafe {
+        [
+            _mm512_loadu_ps(x.as_ptr()),
+            _mm512_loadu_ps(x.as_ptr().add(16)),
+        ]
+    };
+    let magnitudes = halves.map(|half| _mm512_and_si512(_mm512_castps_si512(half), magnitude));
+    let largest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
+    let (scale, inverse) = scales(f32::from_bits(largest));
+    let (inverse, rounding) = (_mm512_set1_ps(inverse), _mm512_set1_ps(ROUNDING));
+    let mut half_sum = [0; 2];
+    for (index, half) in halves.into_iter().enumerate() {
+        let shifted = _mm512_add_ps(_mm512_mul_ps(half, inverse), rounding);
+        // The lowest byte of the sum's bits is the number in two's complement.
+        let bytes = _mm512_cvtepi32_epi8(_mm512_castps_si512(shifted));
+        // SAFETY: sixteen of the block's 32 quants.
+        unsafe { _mm_storeu_si128(quants.as_mut_ptr().add(16 * index).cast(), bytes) };
+        // Sums of unsigned bytes, each 128 too large.
+        let sums = _mm_sad_epu8(
+            _mm_xor_si128(bytes, _mm_set1_epi8(i8::MIN)),
+            _mm_setzero_si128(),
+        );
+        let sum = _mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums));
+        half_sum[index] = _mm_cvtsi128_si64(sum) as i32 - 16 * 128;
+    }
+    (scale, half_sum)
 }
 
 #[cfg(test)]

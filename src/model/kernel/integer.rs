@@ -10,6 +10,7 @@ use super::dense::Tile;
 use super::ggml::{BLOCK, Layout};
 use super::int8_rows::Int8Rows;
 use super::packed::{IntegerPanel, LANES};
+use super::place::Place;
 
 /// Operands of a tile: rows from `first_row` on, and a panel with its rows' factors.
 #[derive(Debug, Clone, Copy)]
@@ -19,13 +20,14 @@ pub(super) struct Operands<'a> {
     pub(super) layout: Layout,
     pub(super) panel: IntegerPanel<'a>,
     pub(super) factors: &'a [f32; LANES],
+    pub(super) out: Place<'a>,
 }
 
-/// `M` rows times one panel.
+/// Writes `M` rows times one panel.
 ///
 /// # Panics
 /// If the operands' sizes do not fit each other.
-pub(super) fn tile<const M: usize>(level: Level, x: &Operands<'_>) -> Tile<M> {
+pub(super) fn tile<const M: usize>(level: Level, x: &Operands<'_>) {
     let n_blocks = x.panel.n_blocks;
     let n_numbers = n_blocks * x.layout.n_scales * LANES;
     assert!(
@@ -45,7 +47,7 @@ pub(super) fn tile<const M: usize>(level: Level, x: &Operands<'_>) -> Tile<M> {
         Level::Portable => {}
     }
     let _ = level;
-    twin::<M>(x)
+    x.out.write(x.first_row, &twin::<M>(x));
 }
 
 #[inline(always)]
@@ -118,8 +120,8 @@ fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn tile_avx2<const M: usize>(x: &Operands<'_>) -> Tile<M> {
-    twin::<M>(x)
+fn tile_avx2<const M: usize>(x: &Operands<'_>) {
+    x.out.write(x.first_row, &twin::<M>(x));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -127,20 +129,20 @@ mod avx512 {
     use std::arch::x86_64::{
         __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm512_and_si512,
         _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_setzero_si512, _mm512_sll_epi32, _mm512_srli_epi16,
-        _mm512_storeu_ps,
+        _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi8,
+        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+        _mm512_sll_epi32, _mm512_srli_epi16,
     };
 
     use half::f16;
 
-    use super::{BLOCK, LANES, Operands, Tile};
+    use super::{BLOCK, LANES, Operands};
 
     /// Chooses the kernel of the layout, so that nothing is decided inside the loop.
     ///
     /// # Safety
     /// The processor has AVX-512 with VNNI, and the operands' sizes fit each other.
-    pub(super) unsafe fn tile<const M: usize>(x: &Operands<'_>) -> Tile<M> {
+    pub(super) unsafe fn tile<const M: usize>(x: &Operands<'_>) {
         // SAFETY: the caller's.
         unsafe {
             match (x.layout.four_bit, x.layout.n_scales, x.layout.offsets) {
@@ -203,11 +205,12 @@ mod avx512 {
         const OFFSETS: bool,
     >(
         x: &Operands<'_>,
-    ) -> Tile<M> {
+    ) {
         let n_blocks = x.panel.n_blocks;
         let shift = _mm_cvtsi32_si128(x.layout.zero_shift.cast_signed());
         let first = x.first_row * n_blocks;
-        // SAFETY: every index is `row · n_blocks + block` with `row < M` rows that are there, or
+        // SAFETY: the panel's columns are the task's, which writes one row at a time. Every index is
+        // `row · n_blocks + block` with `row < M` rows that are there, or
         // lies in the panel's own `n_blocks` blocks; `super::tile` checks both.
         unsafe {
             let activations = x.x.quants.as_ptr().add(first * BLOCK);
@@ -265,11 +268,11 @@ mod avx512 {
                 }
             }
             let factors = _mm512_loadu_ps(x.factors.as_ptr());
-            let mut out = [[0.0; LANES]; M];
-            for (out, total) in out.iter_mut().zip(total) {
-                _mm512_storeu_ps(out.as_mut_ptr(), _mm512_mul_ps(total, factors));
+            for (row, total) in total.into_iter().enumerate() {
+                let out = x.out.row(x.first_row + row);
+                let lanes = u16::MAX >> (LANES - out.len());
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_mul_ps(total, factors));
             }
-            out
         }
     }
 }

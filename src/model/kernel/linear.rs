@@ -3,15 +3,16 @@
 use half::{bf16, f16};
 
 use super::Level;
-use super::dense::{self, CHUNK, Dense, Tile};
+use super::dense::{self, CHUNK, Dense};
 use super::int8_rows::Int8Rows;
 use super::integer;
 use super::packed::{IntegerPanel, IntegerType, LANES, Packed, PackedType};
+use super::place::Place;
 use super::pool::Pool;
 use super::shared::Shared;
 
 /// Tasks per thread: enough to even out, few enough to cost nothing.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 12;
 
 /// Weights per task at least, below which handing out costs more than it gains.
 const MIN_WEIGHTS_PER_TASK: usize = 1 << 14;
@@ -55,72 +56,59 @@ pub(crate) fn linear(
     let shared = Shared::new(out);
     pool.run(n_panels.div_ceil(per_task), &|task| {
         let panels = task * per_task..((task + 1) * per_task).min(n_panels);
-        let (mut first_panel, mut column) = (0, 0);
-        for matrix in matrices {
-            let own = first_panel..first_panel + matrix.n_panels();
-            for panel in panels.start.max(own.start)..panels.end.min(own.end) {
-                let panel = panel - own.start;
-                let place = Place {
-                    out: &shared,
-                    n_out,
-                    column: column + panel * LANES,
-                    n_columns: LANES.min(matrix.n_rows() - panel * LANES),
-                };
-                run_panel(level, input, matrix, panel, n_rows, &place);
+        // Some rows at a time go through all panels of the task: the rows stay in the nearest
+        // cache, and so does each row's stretch of the output.
+        tiles(n_rows, |size, row| {
+            let (mut first_panel, mut column) = (0, 0);
+            for matrix in matrices {
+                let own = first_panel..first_panel + matrix.n_panels();
+                for panel in panels.start.max(own.start)..panels.end.min(own.end) {
+                    let panel = panel - own.start;
+                    let place = Place {
+                        out: &shared,
+                        n_out,
+                        column: column + panel * LANES,
+                        n_columns: LANES.min(matrix.n_rows() - panel * LANES),
+                    };
+                    run_tile(level, input, matrix, panel, size, row, &place);
+                }
+                first_panel = own.end;
+                column += matrix.n_rows();
             }
-            first_panel = own.end;
-            column += matrix.n_rows();
-        }
+        });
     });
 }
 
-/// Where one panel's results go: some columns of every row.
-struct Place<'a> {
-    out: &'a Shared<'a, f32>,
-    n_out: usize,
-    column: usize,
-    n_columns: usize,
-}
-
-impl Place<'_> {
-    fn write<const M: usize>(&self, first_row: usize, tile: &Tile<M>) {
-        for (row, values) in tile.iter().enumerate() {
-            let start = (first_row + row) * self.n_out + self.column;
-            // SAFETY: a panel's columns belong to one task, which writes one row at a time.
-            let out = unsafe { self.out.part(start, self.n_columns) };
-            out.copy_from_slice(&values[..self.n_columns]);
-        }
-    }
-}
-
-fn run_panel(
+/// `size` rows from `row` on times one panel.
+fn run_tile(
     level: Level,
     input: Input<'_>,
     matrix: &Packed,
     panel: usize,
-    n_rows: usize,
+    size: usize,
+    row: usize,
     place: &Place<'_>,
 ) {
     match matrix.kind() {
-        PackedType::F32 => run_dense::<f32>(level, input.dense, matrix, panel, n_rows, place),
-        PackedType::F16 => run_dense::<f16>(level, input.dense, matrix, panel, n_rows, place),
-        PackedType::Bf16 => run_dense::<bf16>(level, input.dense, matrix, panel, n_rows, place),
+        PackedType::F32 => run_dense::<f32>(level, input.dense, matrix, panel, size, row, place),
+        PackedType::F16 => run_dense::<f16>(level, input.dense, matrix, panel, size, row, place),
+        PackedType::Bf16 => run_dense::<bf16>(level, input.dense, matrix, panel, size, row, place),
         PackedType::Integer(IntegerType(layout)) => {
-            let x = input.rounded.expect("rounded for quantised matrices");
-            let operands = |first_row| integer::Operands {
-                x,
-                first_row,
+            let operands = integer::Operands {
+                x: input.rounded.expect("rounded for quantised matrices"),
+                first_row: row,
                 layout,
                 panel: IntegerPanel::new(layout, matrix.width(), matrix.panel(panel)),
                 factors: matrix.factors(panel),
+                out: *place,
             };
-            tiles(n_rows, |size, row| match size {
-                16 => place.write(row, &integer::tile::<16>(level, &operands(row))),
-                8 => place.write(row, &integer::tile::<8>(level, &operands(row))),
-                4 => place.write(row, &integer::tile::<4>(level, &operands(row))),
-                2 => place.write(row, &integer::tile::<2>(level, &operands(row))),
-                _ => place.write(row, &integer::tile::<1>(level, &operands(row))),
-            });
+            match size {
+                16 => integer::tile::<16>(level, &operands),
+                8 => integer::tile::<8>(level, &operands),
+                4 => integer::tile::<4>(level, &operands),
+                2 => integer::tile::<2>(level, &operands),
+                _ => integer::tile::<1>(level, &operands),
+            }
         }
     }
 }
@@ -130,11 +118,12 @@ fn run_dense<W: Dense + bytemuck::Pod>(
     x: &[f32],
     matrix: &Packed,
     panel: usize,
-    n_rows: usize,
+    size: usize,
+    row: usize,
     place: &Place<'_>,
 ) {
     let width = matrix.width();
-    let operands = |row: usize| dense::Operands::<W> {
+    let operands = dense::Operands::<W> {
         a: &x[row * width..],
         a_stride: width,
         w: matrix.dense_panel(panel),
@@ -142,13 +131,13 @@ fn run_dense<W: Dense + bytemuck::Pod>(
         k: width,
         chunk: CHUNK,
     };
-    tiles(n_rows, |size, row| match size {
-        16 => place.write(row, &dense::tile::<W, 16>(level, operands(row))),
-        8 => place.write(row, &dense::tile::<W, 8>(level, operands(row))),
-        4 => place.write(row, &dense::tile::<W, 4>(level, operands(row))),
-        2 => place.write(row, &dense::tile::<W, 2>(level, operands(row))),
-        _ => place.write(row, &dense::tile::<W, 1>(level, operands(row))),
-    });
+    match size {
+        16 => place.write(row, &dense::tile::<W, 16>(level, operands)),
+        8 => place.write(row, &dense::tile::<W, 8>(level, operands)),
+        4 => place.write(row, &dense::tile::<W, 4>(level, operands)),
+        2 => place.write(row, &dense::tile::<W, 2>(level, operands)),
+        _ => place.write(row, &dense::tile::<W, 1>(level, operands)),
+    }
 }
 
 /// Covers rows with tiles of one size, the largest power of two up to 16 that fits. The last tile

@@ -16,7 +16,7 @@ use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 
 use super::aligned::Aligned;
-use super::ggml::{self, BLOCK, Block, Layout};
+use super::ggml::{self, BLOCK, Layout, Numbers};
 use super::pool::Pool;
 use super::shared::Shared;
 use crate::error::{Error, Result};
@@ -99,32 +99,29 @@ impl Packed {
                 let out = unsafe { bytes.part(panel * panel_bytes, panel_bytes) };
                 let rows = panel * LANES..((panel + 1) * LANES).min(n_rows);
                 let pack = || -> Result<()> {
+                    if let PackedType::Integer(IntegerType(layout)) = kind {
+                        // SAFETY: likewise, its own factors.
+                        let factors = unsafe { shared_factors.part(panel * LANES, LANES) };
+                        let rows: Vec<&[u8]> = rows.map(|row| tensor.row(order(row))).collect();
+                        return pack_integers(tensor, &rows, layout, out, factors);
+                    }
                     for (lane, row) in rows.enumerate() {
                         let from = order(row);
-                        match kind {
-                            PackedType::Integer(IntegerType(layout)) => {
-                                // SAFETY: likewise, its own factor.
-                                let factor =
-                                    unsafe { shared_factors.part(panel * LANES + lane, 1) };
-                                factor[0] = pack_integer_row(tensor, from, layout, lane, out)?;
-                            }
-                            PackedType::F32 => {
-                                let values = tensor.rows(from..from + 1)?;
-                                scatter(out, lane, values.iter().map(|v| v.to_le_bytes()));
-                            }
-                            PackedType::F16 | PackedType::Bf16 => {
-                                let bytes = tensor.row(from);
-                                let pairs = bytes.as_chunks::<2>().0;
-                                let finite = |pair: &[u8; 2]| match kind {
-                                    PackedType::F16 => f16::from_le_bytes(*pair).is_finite(),
-                                    _ => bf16::from_le_bytes(*pair).is_finite(),
-                                };
-                                if !pairs.iter().all(finite) {
-                                    return Err(not_finite(tensor));
-                                }
-                                scatter(out, lane, pairs.iter().copied());
-                            }
+                        if kind == PackedType::F32 {
+                            let values = tensor.rows(from..from + 1)?;
+                            scatter(out, lane, values.iter().map(|v| v.to_le_bytes()));
+                            continue;
                         }
+                        let bytes = tensor.row(from);
+                        let pairs = bytes.as_chunks::<2>().0;
+                        let finite = |pair: &[u8; 2]| match kind {
+                            PackedType::F16 => f16::from_le_bytes(*pair).is_finite(),
+                            _ => bf16::from_le_bytes(*pair).is_finite(),
+                        };
+                        if !pairs.iter().all(finite) {
+                            return Err(not_finite(tensor));
+                        }
+                        scatter(out, lane, pairs.iter().copied());
                     }
                     Ok(())
                 };
@@ -348,47 +345,66 @@ fn not_finite(tensor: &RawTensor<'_>) -> Error {
     }
 }
 
-/// Packs one row into its lane and returns its factor.
-fn pack_integer_row(
+/// Packs rows into a panel, each into its lane, and sets their factors.
+fn pack_integers(
     tensor: &RawTensor<'_>,
-    row: usize,
+    rows: &[&[u8]],
     layout: Layout,
-    lane: usize,
     panel: &mut [u8],
-) -> Result<f32> {
-    let bytes = tensor.row(row);
+    factors: &mut [f32],
+) -> Result<()> {
     let n_blocks = tensor.width / BLOCK;
-    let blocks: Vec<Block> = (0..n_blocks)
-        .map(|index| ggml::block(tensor.dtype, bytes, index))
-        .collect();
-    let numbers = || {
-        blocks
-            .iter()
-            .flat_map(|b| b.scales.iter().chain(&b.offsets))
-    };
-    if !numbers().all(|number| number.is_finite()) {
-        return Err(not_finite(tensor));
-    }
-    let largest = numbers().fold(0.0f32, |largest, number| largest.max(number.abs()));
-    let factor = power_of_two_above(largest);
-    let scales = n_blocks * layout.quant_bytes();
-    let offsets = scales + n_blocks * layout.n_scales * LANES * 2;
-    for (index, block) in blocks.iter().enumerate() {
-        for (i, quant) in block.quants.iter().enumerate() {
-            let (at, shift) = quant_place(layout, index, i, lane);
-            panel[at] |= quant << shift;
+    let (quants, numbers) = panel.split_at_mut(n_blocks * layout.quant_bytes());
+    let numbers: &mut [f16] = bytemuck::cast_slice_mut(numbers);
+    let (scales, offsets) = numbers.split_at_mut(n_blocks * layout.n_scales * LANES);
+    let mut of_row = vec![Numbers::default(); n_blocks];
+    for (lane, row) in rows.iter().enumerate() {
+        // Bits of magnitudes are in the order of the magnitudes, with NaN above infinity.
+        let mut largest = 0;
+        for (index, numbers) in of_row.iter_mut().enumerate() {
+            *numbers = ggml::numbers(tensor.dtype, row, index);
+            for number in numbers.scales.iter().chain(&numbers.offsets) {
+                largest = number.abs().to_bits().max(largest);
+            }
         }
-        for half in 0..layout.n_scales {
-            let at = 2 * scale_place(layout, index, half, lane);
-            let scale = f16::from_f32(block.scales[half] / factor).to_le_bytes();
-            panel[scales + at..scales + at + 2].copy_from_slice(&scale);
-            if layout.offsets {
-                let offset = f16::from_f32(block.offsets[half] / factor).to_le_bytes();
-                panel[offsets + at..offsets + at + 2].copy_from_slice(&offset);
+        let largest = f32::from_bits(largest);
+        if !largest.is_finite() {
+            return Err(not_finite(tensor));
+        }
+        let factor = power_of_two_above(largest);
+        factors[lane] = factor;
+        // A power of two, so multiplying is as exact as dividing.
+        let inverse = 1.0 / factor;
+        for (index, numbers) in of_row.iter().enumerate() {
+            for half in 0..layout.n_scales {
+                let at = scale_place(layout, index, half, lane);
+                scales[at] = f16::from_f32(numbers.scales[half] * inverse);
+                if layout.offsets {
+                    offsets[at] = f16::from_f32(numbers.offsets[half] * inverse);
+                }
             }
         }
     }
-    Ok(factor)
+    // Block by block, so that the panel is written from front to back.
+    let groups: &mut [[[u8; 4]; LANES]] = bytemuck::cast_slice_mut(quants);
+    let n_groups = layout.quant_bytes() / (4 * LANES);
+    for (index, block) in groups.chunks_exact_mut(n_groups).enumerate() {
+        for (lane, row) in rows.iter().enumerate() {
+            let [a, b, c, d] = ggml::quants(tensor.dtype, row, index);
+            let pairs = if layout.four_bit {
+                [a | c << 4, b | d << 4, 0, 0]
+            } else {
+                [a, b, c, d]
+            };
+            for (pair, block) in pairs.into_iter().zip(block.as_chunks_mut::<2>().0) {
+                let [first, second] = block;
+                let bytes = pair.to_le_bytes();
+                first[lane] = [bytes[0], bytes[1], bytes[2], bytes[3]];
+                second[lane] = [bytes[4], bytes[5], bytes[6], bytes[7]];
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The smallest power of two that is at least `value`, within the normal numbers.
