@@ -100,7 +100,8 @@ impl Model {
                 TokenPlace {
                     message: content.map(|content| content.message),
                     segment: content.map_or(Segment::Template, |content| {
-                        segment(messages[content.message].role)
+                        let at = (token.range.end - 1).saturating_sub(content.range.start);
+                        segment(&messages[content.message], at + content.skipped)
                     }),
                     in_span: span_ranges.iter().any(|span| overlap(span, &token.range)),
                     text: rendered
@@ -192,11 +193,14 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-fn segment(role: Role) -> Segment {
-    match role {
-        Role::System => Segment::System,
-        Role::User => Segment::User,
-        Role::Assistant => Segment::Assistant,
-        Role::Tool => Segment::Tool,
+/// The part of a message that its byte `at` is in.
+fn segment(message: &Message, at: usize) -> Segment {
+    match (message.role, message.thinking_end()) {
+        (Role::System, _) => Segment::System,
+        (Role::User, _) => Segment::User,
+        (Role::Tool, _) => Segment::Tool,
+        (Role::Assistant, 0) => Segment::Assistant,
+        (Role::Assistant, end) if at < end => Segment::Thinking,
+        (Role::Assistant, _) => Segment::Answer,
     }
 }

@@ -96,7 +96,15 @@ impl Dialogue {
         self.scored_message()
             .map(|index| self.messages[index].content.as_str())
     }
+
+    /// The scored assistant turn without the reasoning that it begins with.
+    pub fn answer(&self) -> Option<&str> {
+        let message = &self.messages[self.scored_message()?];
+        Some(&message.content[message.thinking_end()..])
+    }
 }
+
+const THINK: (&str, &str) = ("<think>", "</think>");
 
 /// One turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,6 +125,21 @@ pub struct Message {
 }
 
 impl Message {
+    /// Where an assistant turn's answer begins: after the reasoning, `<think>…</think>` at the
+    /// front of the content, and white space; 0 where there is none.
+    pub fn thinking_end(&self) -> usize {
+        let text = self.content.as_str();
+        let (open, close) = THINK;
+        let inside = text.trim_start().strip_prefix(open);
+        let after = inside.and_then(|text| text.split_once(close));
+        match after {
+            Some((_, answer)) if self.role == Role::Assistant => {
+                text.len() - answer.trim_start().len()
+            }
+            _ => 0,
+        }
+    }
+
     /// A plain turn.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self {
@@ -195,4 +218,26 @@ pub struct Belief {
     pub n: u32,
     /// Times right.
     pub right: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(role: Role, content: &str, answer: &str) {
+        let message = Message::new(role, content);
+        assert_eq!(&content[message.thinking_end()..], answer);
+    }
+
+    #[test]
+    fn the_answer_begins_after_the_reasoning() {
+        let assistant = Role::Assistant;
+        check(assistant, "<think>\nHm.\n</think>\n\nNo.", "No.");
+        check(assistant, " <think></think>是的。", "是的。");
+        check(assistant, "<think>a</think>b</think> c", "b</think> c");
+        check(assistant, "No <think>.</think>", "No <think>.</think>");
+        check(assistant, "<think>never closed", "<think>never closed");
+        check(Role::User, "<think>a</think>b", "<think>a</think>b");
+    }
 }

@@ -7,7 +7,7 @@ use crate::{Grade, grade};
 
 pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
     for dialogue in dialogues {
-        let (Some(key), Some(reply)) = (&dialogue.key, dialogue.response()) else {
+        let (Some(key), Some(reply)) = (&dialogue.key, dialogue.answer()) else {
             continue;
         };
         let found = match grade(key, reply) {

@@ -58,7 +58,7 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
 
 /// A detector of length must not be able to tell an honest from a deceptive reply.
 fn check_lengths(name: &str, members: &[&Dialogue], findings: &mut Findings) {
-    let n_chars = |d: &Dialogue| d.response().map_or(0, |text| text.chars().count());
+    let n_chars = |d: &Dialogue| d.answer().map_or(0, |text| text.chars().count());
     let of = |label| {
         members
             .iter()

@@ -179,6 +179,32 @@ fn tokens_know_their_segment_response_and_span() {
 }
 
 #[test]
+fn reasoning_and_answer_are_told_apart() {
+    let Some(model) = model() else { return };
+    let (thinking, answer) = ("The log says no.", "No, it did not.");
+    let messages = [
+        Message::new(Role::User, "Did it?"),
+        Message::new(
+            Role::Assistant,
+            format!("<think>\n{thinking}\n</think>\n\n{answer}"),
+        ),
+    ];
+    let dialogue = model.encode_dialogue(&messages, &[]).unwrap();
+    let text = |segment| -> String {
+        let places = dialogue.places.iter();
+        let places = places.filter(|place| place.segment == segment);
+        places.map(|place| place.text.as_str()).collect()
+    };
+    assert_eq!(text(Segment::Thinking), thinking);
+    assert_eq!(text(Segment::Answer), answer);
+    assert_eq!(text(Segment::Assistant), "");
+    assert_eq!(
+        dialogue.places[dialogue.response.start].segment,
+        Segment::Thinking
+    );
+}
+
+#[test]
 fn empty_text_is_an_error() {
     let Some(model) = model() else { return };
     assert!(
