@@ -8,60 +8,112 @@
 use super::Level;
 use super::dense::Tile;
 use super::ggml::{BLOCK, Layout};
-use super::int8_rows::Int8Rows;
+use super::int8_rows::{Int8Rows, LOW};
 use super::packed::{IntegerPanel, LANES};
 use super::place::Place;
 
-/// Operands of a tile: rows from `first_row` on, and a panel with its rows' factors.
+/// A panel of weights, and where its products go.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Operands<'a> {
-    pub(super) x: &'a Int8Rows,
-    pub(super) first_row: usize,
+pub(super) struct Panel<'a> {
     pub(super) layout: Layout,
-    pub(super) panel: IntegerPanel<'a>,
+    pub(super) numbers: IntegerPanel<'a>,
     pub(super) factors: &'a [f32; LANES],
     pub(super) out: Place<'a>,
 }
 
-/// Writes `M` rows times one panel.
+impl Panel<'_> {
+    /// The part's quants `[group][16][4]` times activations, on top of `start`.
+    #[inline(always)]
+    fn dot(
+        &self,
+        quants: &[u8; LANES * BLOCK],
+        activations: &[i8],
+        part: usize,
+        start: i32,
+    ) -> [i32; LANES] {
+        let mut sum = [start; LANES];
+        let n_groups = BLOCK / 4 / self.layout.n_scales;
+        for group in part * n_groups..(part + 1) * n_groups {
+            let weights = &quants[group * LANES * 4..][..LANES * 4];
+            for (sum, weights) in sum.iter_mut().zip(weights.as_chunks::<4>().0) {
+                for (weight, activation) in weights.iter().zip(&activations[group * 4..]) {
+                    *sum += i32::from(*weight) * i32::from(*activation);
+                }
+            }
+        }
+        sum
+    }
+
+    /// The part of a fine block's low quants, `at` being its row's block.
+    #[inline(always)]
+    fn low_sums(
+        &self,
+        x: &Int8Rows,
+        quants: &[u8; LANES * BLOCK],
+        at: usize,
+        part: usize,
+    ) -> [i32; LANES] {
+        let Layout {
+            n_scales,
+            offsets,
+            zero_shift,
+            ..
+        } = self.layout;
+        let minus = &x.minus_low_sums[2 * at..2 * at + 2];
+        let start = match (offsets, n_scales) {
+            (true, _) => 0,
+            (false, 1) => (minus[0] + minus[1]) << zero_shift,
+            (false, _) => minus[part] << zero_shift,
+        };
+        self.dot(quants, &x.low[at * BLOCK..][..BLOCK], part, start)
+    }
+}
+
+/// Writes the products of `M` rows from `first` on with one panel.
 ///
 /// # Panics
 /// If the operands' sizes do not fit each other.
-pub(super) fn tile<const M: usize>(level: Level, x: &Operands<'_>) {
-    let n_blocks = x.panel.n_blocks;
-    let n_numbers = n_blocks * x.layout.n_scales * LANES;
+pub(super) fn tile<const M: usize>(level: Level, x: &Int8Rows, first: usize, panel: &Panel<'_>) {
+    let Panel {
+        layout, numbers, ..
+    } = panel;
+    let n_blocks = numbers.n_blocks;
+    let n_numbers = n_blocks * layout.n_scales * LANES;
     assert!(
-        x.first_row + M <= x.x.n_rows()
-            && x.x.n_blocks() == n_blocks
-            && x.panel.quants.len() == n_blocks * x.layout.quant_bytes()
-            && x.panel.scales.len() == n_numbers
-            && x.panel.offsets.len() == if x.layout.offsets { n_numbers } else { 0 },
+        first + M <= x.n_rows()
+            && x.n_blocks() == n_blocks
+            && numbers.quants.len() == n_blocks * layout.quant_bytes()
+            && numbers.scales.len() == n_numbers
+            && numbers.offsets.len() == if layout.offsets { n_numbers } else { 0 },
         "operands whose sizes fit each other"
     );
     #[cfg(target_arch = "x86_64")]
     match level {
         // SAFETY: the level was detected, and the sizes are checked above.
-        Level::Avx512 => return unsafe { avx512::tile::<M>(x) },
+        Level::Avx512 => return unsafe { avx512::tile::<M>(x, first, panel) },
         // SAFETY: the level was detected.
-        Level::Avx2 => return unsafe { tile_avx2::<M>(x) },
+        Level::Avx2 => return unsafe { tile_avx2::<M>(x, first, panel) },
         Level::Portable => {}
     }
     let _ = level;
-    x.out.write(x.first_row, &twin::<M>(x));
+    panel.out.write(first, &twin::<M>(x, first, panel));
 }
 
 #[inline(always)]
-fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
+fn twin<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) -> Tile<M> {
     let Layout {
         four_bit,
         n_scales,
         offsets,
         zero_shift,
-    } = x.layout;
+    } = panel.layout;
+    let n_blocks = panel.numbers.n_blocks;
     let mut total = [[0.0f32; LANES]; M];
+    let mut low_total = [[0.0f32; LANES]; M];
     let mut quants = [0u8; LANES * BLOCK]; // [group][16][4]
-    for block in 0..x.panel.n_blocks {
-        let stored = &x.panel.quants[block * x.layout.quant_bytes()..][..x.layout.quant_bytes()];
+    for block in 0..n_blocks {
+        let n_bytes = panel.layout.quant_bytes();
+        let stored = &panel.numbers.quants[block * n_bytes..][..n_bytes];
         if four_bit {
             for (i, pair) in stored.iter().enumerate() {
                 quants[i] = pair & 15;
@@ -70,49 +122,47 @@ fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
         } else {
             quants.copy_from_slice(stored);
         }
-        for (row, total) in total.iter_mut().enumerate() {
-            let at = (x.first_row + row) * x.panel.n_blocks + block;
-            let activations = &x.x.quants[at * BLOCK..][..BLOCK];
+        for (row, (total, low_total)) in total.iter_mut().zip(&mut low_total).enumerate() {
+            let at = (first + row) * n_blocks + block;
+            let activations = &x.quants[at * BLOCK..][..BLOCK];
             for part in 0..n_scales {
                 let start = if offsets {
                     0
                 } else if n_scales == 1 {
-                    x.x.minus_sums[at] << zero_shift
+                    x.minus_sums[at] << zero_shift
                 } else {
-                    x.x.minus_half_sums[2 * at + part] << zero_shift
+                    x.minus_half_sums[2 * at + part] << zero_shift
                 };
-                let mut sum = [start; LANES];
-                let n_groups = BLOCK / 4 / n_scales;
-                for group in part * n_groups..(part + 1) * n_groups {
-                    let weights = &quants[group * LANES * 4..][..LANES * 4];
-                    for (sum, weights) in sum.iter_mut().zip(weights.as_chunks::<4>().0) {
-                        for (weight, activation) in weights.iter().zip(&activations[group * 4..]) {
-                            *sum += i32::from(*weight) * i32::from(*activation);
-                        }
-                    }
-                }
+                let sum = panel.dot(&quants, activations, part, start);
                 let numbers = (block * n_scales + part) * LANES;
-                let scales = &x.panel.scales[numbers..numbers + LANES];
+                let scales = &panel.numbers.scales[numbers..numbers + LANES];
                 for ((total, sum), scale) in total.iter_mut().zip(&sum).zip(scales) {
-                    *total = (*sum as f32 * x.x.scales[at]).mul_add(scale.to_f32(), *total);
+                    *total = (*sum as f32 * x.scales[at]).mul_add(scale.to_f32(), *total);
                 }
                 if offsets {
                     let row_sum = if n_scales == 1 {
-                        x.x.sums[at]
+                        x.sums[at]
                     } else {
-                        x.x.half_sums[2 * at + part]
+                        x.half_sums[2 * at + part]
                     };
-                    let offsets = &x.panel.offsets[numbers..numbers + LANES];
+                    let offsets = &panel.numbers.offsets[numbers..numbers + LANES];
                     for (total, offset) in total.iter_mut().zip(offsets) {
                         *total = row_sum.mul_add(offset.to_f32(), *total);
+                    }
+                }
+                if x.fine[at] {
+                    let low = panel.low_sums(x, &quants, at, part);
+                    let low_scale = x.scales[at] * LOW;
+                    for ((total, sum), scale) in low_total.iter_mut().zip(&low).zip(scales) {
+                        *total = (*sum as f32 * low_scale).mul_add(scale.to_f32(), *total);
                     }
                 }
             }
         }
     }
-    for total in &mut total {
-        for (total, factor) in total.iter_mut().zip(x.factors) {
-            *total *= factor;
+    for (total, low_total) in total.iter_mut().zip(&low_total) {
+        for ((total, low), factor) in total.iter_mut().zip(low_total).zip(panel.factors) {
+            *total = (*total + low) * factor;
         }
     }
     total
@@ -120,14 +170,14 @@ fn twin<const M: usize>(x: &Operands<'_>) -> Tile<M> {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn tile_avx2<const M: usize>(x: &Operands<'_>) {
-    x.out.write(x.first_row, &twin::<M>(x));
+fn tile_avx2<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) {
+    panel.out.write(first, &twin::<M>(x, first, panel));
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm512_and_si512,
+        __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512,
         _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
         _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi8,
         _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
@@ -136,24 +186,25 @@ mod avx512 {
 
     use half::f16;
 
-    use super::{BLOCK, LANES, Operands};
+    use super::{BLOCK, Int8Rows, LANES, LOW, Panel};
 
     /// Chooses the kernel of the layout, so that nothing is decided inside the loop.
     ///
     /// # Safety
     /// The processor has AVX-512 with VNNI, and the operands' sizes fit each other.
-    pub(super) unsafe fn tile<const M: usize>(x: &Operands<'_>) {
+    pub(super) unsafe fn tile<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) {
+        let layout = panel.layout;
         // SAFETY: the caller's.
         unsafe {
-            match (x.layout.four_bit, x.layout.n_scales, x.layout.offsets) {
-                (true, 1, false) => kernel::<M, true, 1, false>(x),
-                (true, 1, true) => kernel::<M, true, 1, true>(x),
-                (true, _, false) => kernel::<M, true, 2, false>(x),
-                (true, _, true) => kernel::<M, true, 2, true>(x),
-                (false, 1, false) => kernel::<M, false, 1, false>(x),
-                (false, 1, true) => kernel::<M, false, 1, true>(x),
-                (false, _, false) => kernel::<M, false, 2, false>(x),
-                (false, _, true) => kernel::<M, false, 2, true>(x),
+            match (layout.four_bit, layout.n_scales, layout.offsets) {
+                (true, 1, false) => kernel::<M, true, 1, false>(x, first, panel),
+                (true, 1, true) => kernel::<M, true, 1, true>(x, first, panel),
+                (true, _, false) => kernel::<M, true, 2, false>(x, first, panel),
+                (true, _, true) => kernel::<M, true, 2, true>(x, first, panel),
+                (false, 1, false) => kernel::<M, false, 1, false>(x, first, panel),
+                (false, 1, true) => kernel::<M, false, 1, true>(x, first, panel),
+                (false, _, false) => kernel::<M, false, 2, false>(x, first, panel),
+                (false, _, true) => kernel::<M, false, 2, true>(x, first, panel),
             }
         }
     }
@@ -195,6 +246,21 @@ mod avx512 {
         groups
     }
 
+    /// Groups of weights times as many groups of four activations, on top of `sum`.
+    ///
+    /// # Safety
+    /// As [`tile`]; `activations` is valid for the groups.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn dot(mut sum: __m512i, groups: &[__m512i], activations: *const i8) -> __m512i {
+        for (index, group) in groups.iter().enumerate() {
+            // SAFETY: the caller's.
+            let four = unsafe { activations.add(4 * index).cast::<i32>().read_unaligned() };
+            sum = _mm512_dpbusd_epi32(sum, *group, _mm512_set1_epi32(four));
+        }
+        sum
+    }
+
     /// # Safety
     /// As [`tile`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
@@ -204,36 +270,45 @@ mod avx512 {
         const N_SCALES: usize,
         const OFFSETS: bool,
     >(
-        x: &Operands<'_>,
+        x: &Int8Rows,
+        first_row: usize,
+        panel: &Panel<'_>,
     ) {
-        let n_blocks = x.panel.n_blocks;
-        let shift = _mm_cvtsi32_si128(x.layout.zero_shift.cast_signed());
-        let first = x.first_row * n_blocks;
+        let n_blocks = panel.numbers.n_blocks;
+        let n_groups = 8 / N_SCALES;
+        let shift = _mm_cvtsi32_si128(panel.layout.zero_shift.cast_signed());
+        let first = first_row * n_blocks;
         // SAFETY: the panel's columns are the task's, which writes one row at a time. Every index is
-        // `row · n_blocks + block` with `row < M` rows that are there, or
-        // lies in the panel's own `n_blocks` blocks; `super::tile` checks both.
+        // `row · n_blocks + block` with `row < M` rows that are there, or lies in the panel's own
+        // `n_blocks` blocks; `super::tile` checks both.
         unsafe {
-            let activations = x.x.quants.as_ptr().add(first * BLOCK);
-            let scales = x.x.scales.as_ptr().add(first);
-            let minus_sums = x.x.minus_sums.as_ptr().add(first);
-            let minus_half_sums = x.x.minus_half_sums.as_ptr().add(2 * first);
-            let sums = x.x.sums.as_ptr().add(first);
-            let half_sums = x.x.half_sums.as_ptr().add(2 * first);
+            let activations = x.quants.as_ptr().add(first * BLOCK);
+            let scales = x.scales.as_ptr().add(first);
+            let fine = x.fine.as_ptr().add(first);
+            let low = x.low.as_ptr().add(first * BLOCK);
+            let minus_low_sums = x.minus_low_sums.as_ptr().add(2 * first);
+            let minus_sums = x.minus_sums.as_ptr().add(first);
+            let minus_half_sums = x.minus_half_sums.as_ptr().add(2 * first);
+            let sums = x.sums.as_ptr().add(first);
+            let half_sums = x.half_sums.as_ptr().add(2 * first);
             let mut total = [_mm512_setzero_ps(); M];
+            let mut low_total = [_mm512_setzero_ps(); M];
             for block in 0..n_blocks {
-                let quants = x.panel.quants.as_ptr().add(block * x.layout.quant_bytes());
+                let quants = panel.numbers.quants.as_ptr();
+                let quants = quants.add(block * panel.layout.quant_bytes());
                 let groups = groups::<FOUR_BIT>(quants);
                 for part in 0..N_SCALES {
                     let at = (block * N_SCALES + part) * LANES;
-                    let weight_scales = numbers(x.panel.scales.as_ptr().add(at));
+                    let weight_scales = numbers(panel.numbers.scales.as_ptr().add(at));
                     let weight_offsets = if OFFSETS {
-                        numbers(x.panel.offsets.as_ptr().add(at))
+                        numbers(panel.numbers.offsets.as_ptr().add(at))
                     } else {
                         _mm512_setzero_ps()
                     };
+                    let part_groups = &groups[part * n_groups..(part + 1) * n_groups];
                     for (row, total) in total.iter_mut().enumerate() {
                         let at = row * n_blocks + block;
-                        let mut sum = if OFFSETS {
+                        let start = if OFFSETS {
                             _mm512_setzero_si512()
                         } else {
                             let minus_sum = if N_SCALES == 1 {
@@ -243,15 +318,8 @@ mod avx512 {
                             };
                             _mm512_sll_epi32(_mm512_set1_epi32(minus_sum), shift)
                         };
-                        let n_groups = 8 / N_SCALES;
-                        for group in 0..n_groups {
-                            let group = part * n_groups + group;
-                            let four = activations
-                                .add(at * BLOCK + group * 4)
-                                .cast::<i32>()
-                                .read_unaligned();
-                            sum = _mm512_dpbusd_epi32(sum, groups[group], _mm512_set1_epi32(four));
-                        }
+                        let part_activations = activations.add(at * BLOCK + part * n_groups * 4);
+                        let sum = dot(start, part_groups, part_activations);
                         let scaled =
                             _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(*scales.add(at)));
                         *total = _mm512_fmadd_ps(scaled, weight_scales, *total);
@@ -265,13 +333,31 @@ mod avx512 {
                                 _mm512_fmadd_ps(_mm512_set1_ps(row_sum), weight_offsets, *total);
                         }
                     }
+                    for (row, low_total) in low_total.iter_mut().enumerate() {
+                        let at = row * n_blocks + block;
+                        if *fine.add(at) {
+                            let start = if OFFSETS {
+                                0
+                            } else if N_SCALES == 1 {
+                                *minus_low_sums.add(2 * at) + *minus_low_sums.add(2 * at + 1)
+                            } else {
+                                *minus_low_sums.add(2 * at + part)
+                            };
+                            let start = _mm512_sll_epi32(_mm512_set1_epi32(start), shift);
+                            let part_low = low.add(at * BLOCK + part * n_groups * 4);
+                            let sum = _mm512_cvtepi32_ps(dot(start, part_groups, part_low));
+                            let scaled = _mm512_mul_ps(sum, _mm512_set1_ps(*scales.add(at) * LOW));
+                            *low_total = _mm512_fmadd_ps(scaled, weight_scales, *low_total);
+                        }
+                    }
                 }
             }
-            let factors = _mm512_loadu_ps(x.factors.as_ptr());
-            for (row, total) in total.into_iter().enumerate() {
-                let out = x.out.row(x.first_row + row);
+            let factors = _mm512_loadu_ps(panel.factors.as_ptr());
+            for (row, (total, low_total)) in total.into_iter().zip(low_total).enumerate() {
+                let out = panel.out.row(first_row + row);
                 let lanes = u16::MAX >> (LANES - out.len());
-                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_mul_ps(total, factors));
+                let sum = _mm512_add_ps(total, low_total);
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_mul_ps(sum, factors));
             }
         }
     }

@@ -56,87 +56,114 @@ pub(crate) fn linear(
     let shared = Shared::new(out);
     pool.run(n_panels.div_ceil(per_task), &|task| {
         let panels = task * per_task..((task + 1) * per_task).min(n_panels);
+        let mut jobs = Vec::with_capacity(panels.len());
+        let (mut first_panel, mut column) = (0, 0);
+        for matrix in matrices {
+            let own = first_panel..first_panel + matrix.n_panels();
+            for panel in panels.start.max(own.start)..panels.end.min(own.end) {
+                let panel = panel - own.start;
+                let place = Place {
+                    out: &shared,
+                    n_out,
+                    column: column + panel * LANES,
+                    n_columns: LANES.min(matrix.n_rows() - panel * LANES),
+                };
+                jobs.push(Job::new(matrix, panel, place));
+            }
+            first_panel = own.end;
+            column += matrix.n_rows();
+        }
         // Some rows at a time go through all panels of the task: the rows stay in the nearest
         // cache, and so does each row's stretch of the output.
         tiles(n_rows, |size, row| {
-            let (mut first_panel, mut column) = (0, 0);
-            for matrix in matrices {
-                let own = first_panel..first_panel + matrix.n_panels();
-                for panel in panels.start.max(own.start)..panels.end.min(own.end) {
-                    let panel = panel - own.start;
-                    let place = Place {
-                        out: &shared,
-                        n_out,
-                        column: column + panel * LANES,
-                        n_columns: LANES.min(matrix.n_rows() - panel * LANES),
-                    };
-                    run_tile(level, input, matrix, panel, size, row, &place);
-                }
-                first_panel = own.end;
-                column += matrix.n_rows();
+            for job in &jobs {
+                job.run(level, input, size, row);
             }
         });
     });
 }
 
-/// `size` rows from `row` on times one panel.
-fn run_tile(
-    level: Level,
-    input: Input<'_>,
-    matrix: &Packed,
-    panel: usize,
-    size: usize,
-    row: usize,
-    place: &Place<'_>,
-) {
-    match matrix.kind() {
-        PackedType::F32 => run_dense::<f32>(level, input.dense, matrix, panel, size, row, place),
-        PackedType::F16 => run_dense::<f16>(level, input.dense, matrix, panel, size, row, place),
-        PackedType::Bf16 => run_dense::<bf16>(level, input.dense, matrix, panel, size, row, place),
-        PackedType::Integer(IntegerType(layout)) => {
-            let operands = integer::Operands {
-                x: input.rounded.expect("rounded for quantised matrices"),
-                first_row: row,
+/// One panel of one matrix.
+enum Job<'a> {
+    F32(Panel<'a, f32>),
+    F16(Panel<'a, f16>),
+    Bf16(Panel<'a, bf16>),
+    Integer(integer::Panel<'a>),
+}
+
+/// A panel of a dense matrix, `[width][16]`.
+struct Panel<'a, W> {
+    weights: &'a [W],
+    width: usize,
+    out: Place<'a>,
+}
+
+impl<'a> Job<'a> {
+    fn new(matrix: &'a Packed, panel: usize, out: Place<'a>) -> Self {
+        let width = matrix.width();
+        match matrix.kind() {
+            PackedType::F32 => Self::F32(Panel {
+                weights: matrix.dense_panel(panel),
+                width,
+                out,
+            }),
+            PackedType::F16 => Self::F16(Panel {
+                weights: matrix.dense_panel(panel),
+                width,
+                out,
+            }),
+            PackedType::Bf16 => Self::Bf16(Panel {
+                weights: matrix.dense_panel(panel),
+                width,
+                out,
+            }),
+            PackedType::Integer(IntegerType(layout)) => Self::Integer(integer::Panel {
                 layout,
-                panel: IntegerPanel::new(layout, matrix.width(), matrix.panel(panel)),
+                numbers: IntegerPanel::new(layout, width, matrix.panel(panel)),
                 factors: matrix.factors(panel),
-                out: *place,
-            };
-            match size {
-                16 => integer::tile::<16>(level, &operands),
-                8 => integer::tile::<8>(level, &operands),
-                4 => integer::tile::<4>(level, &operands),
-                2 => integer::tile::<2>(level, &operands),
-                _ => integer::tile::<1>(level, &operands),
+                out,
+            }),
+        }
+    }
+
+    /// `size` rows from `row` on.
+    fn run(&self, level: Level, input: Input<'_>, size: usize, row: usize) {
+        match self {
+            Self::F32(panel) => panel.run(level, input.dense, size, row),
+            Self::F16(panel) => panel.run(level, input.dense, size, row),
+            Self::Bf16(panel) => panel.run(level, input.dense, size, row),
+            Self::Integer(panel) => {
+                let x = input.rounded.expect("rounded for quantised matrices");
+                match size {
+                    16 => integer::tile::<16>(level, x, row, panel),
+                    8 => integer::tile::<8>(level, x, row, panel),
+                    4 => integer::tile::<4>(level, x, row, panel),
+                    2 => integer::tile::<2>(level, x, row, panel),
+                    _ => integer::tile::<1>(level, x, row, panel),
+                }
             }
         }
     }
 }
 
-fn run_dense<W: Dense + bytemuck::Pod>(
-    level: Level,
-    x: &[f32],
-    matrix: &Packed,
-    panel: usize,
-    size: usize,
-    row: usize,
-    place: &Place<'_>,
-) {
-    let width = matrix.width();
-    let operands = dense::Operands::<W> {
-        a: &x[row * width..],
-        a_stride: width,
-        w: matrix.dense_panel(panel),
-        w_stride: LANES,
-        k: width,
-        chunk: CHUNK,
-    };
-    match size {
-        16 => place.write(row, &dense::tile::<W, 16>(level, operands)),
-        8 => place.write(row, &dense::tile::<W, 8>(level, operands)),
-        4 => place.write(row, &dense::tile::<W, 4>(level, operands)),
-        2 => place.write(row, &dense::tile::<W, 2>(level, operands)),
-        _ => place.write(row, &dense::tile::<W, 1>(level, operands)),
+impl<W: Dense + bytemuck::Pod> Panel<'_, W> {
+    fn run(&self, level: Level, x: &[f32], size: usize, row: usize) {
+        let operands = dense::Operands::<W> {
+            a: &x[row * self.width..],
+            a_stride: self.width,
+            w: self.weights,
+            w_stride: LANES,
+            k: self.width,
+            chunk: CHUNK,
+        };
+        let out = &self.out;
+        match size {
+            16 => out.write(row, &dense::tile::<W, 16>(level, operands)),
+            8 => out.write(row, &dense::tile::<W, 8>(level, operands)),
+            4 => out.write(row, &dense::tile::<W, 4>(level, operands)),
+            2 => out.write(row, &dense::tile::<W, 2>(level, operands)),
+            _ => out.write(row, &dense::tile::<W, 1>(level, operands)),
+        }
     }
 }
 
@@ -233,7 +260,7 @@ mod tests {
                         .map(|i| {
                             let at = row * WIDTH + i;
                             let x = if quantised {
-                                f64::from(rounded.quants[at]) * f64::from(rounded.scales[at / 32])
+                                rounded.value(at)
                             } else {
                                 f64::from(x[at])
                             };
