@@ -17,7 +17,7 @@ const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// Widest vector that is stored; Llama 3.1 405B's MLP, among the widest, has 53 248 neurons.
 const MAX_WIDTH: usize = 1 << 20;
 /// [`Manifest::row_group_bytes`] where nothing else is wanted.
-pub const DEFAULT_ROW_GROUP_BYTES: usize = 64 << 20;
+pub const DEFAULT_ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// Everything that decides the bytes of a store, written before the first part and never changed.
 ///
@@ -301,8 +301,9 @@ fn shorten(value: Option<&Value>) -> String {
     }
 }
 
+/// What stores had that do not say.
 fn default_row_group_bytes() -> usize {
-    DEFAULT_ROW_GROUP_BYTES
+    64 << 20
 }
 
 #[cfg(test)]

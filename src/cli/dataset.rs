@@ -1,5 +1,7 @@
 //! `candor dataset`: check, render and sample labelled dialogues.
 
+mod audit;
+mod grade;
 mod sample;
 
 use std::path::PathBuf;
@@ -16,14 +18,20 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show dialogues as the model sees them, token by token
     Render(RenderArgs),
-    /// Let a model answer prompts, as controls
+    /// Let a model answer prompts
     Sample(sample::Args),
+    /// Label a model's own replies by what it said and what it knew
+    Grade(grade::Args),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// A JSONL file, or a folder of them
     dataset: PathBuf,
+    /// Look for templates, copies, echoes of the prompt and suspect labels too, and say what the
+    /// text alone gives away on families that were held out
+    #[arg(long, env = "CANDOR_AUDIT")]
+    audit: bool,
     /// Print JSON
     #[arg(long, env = "CANDOR_JSON")]
     json: bool,
@@ -45,12 +53,19 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Check(args) => check(args),
         Command::Render(args) => render(args),
         Command::Sample(args) => sample::run(args),
+        Command::Grade(args) => grade::run(args),
     }
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let dataset = candor_dataset::read(&args.dataset)?;
-    let problems = candor_dataset::check(&dataset);
+    let mut problems = candor_dataset::check(&dataset);
+    let mut giveaways = Vec::new();
+    if args.audit {
+        problems.extend(candor_dataset::audit(&dataset));
+        giveaways = audit::giveaways(&dataset.dialogues)?;
+        problems.extend(giveaways.iter().filter_map(audit::Giveaway::problem));
+    }
     let n_errors = problems
         .iter()
         .filter(|problem| problem.severity == Severity::Error)
@@ -65,9 +80,9 @@ fn check(args: &CheckArgs) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        output::line(
-            serde_json::json!({"name": dataset.name, "sha256": dataset.sha256, "problems": list}),
-        );
+        output::line(serde_json::json!({
+            "name": dataset.name, "sha256": dataset.sha256, "problems": list, "giveaways": giveaways,
+        }));
     } else {
         for problem in &problems {
             let severity = if problem.severity == Severity::Error {
@@ -84,6 +99,9 @@ fn check(args: &CheckArgs) -> anyhow::Result<()> {
         output::line(serde_json::to_string_pretty(&summarise(
             &dataset.dialogues,
         ))?);
+        for giveaway in &giveaways {
+            output::line(giveaway);
+        }
         output::line(format!(
             "{}: {} errors, {} warnings",
             dataset.name,

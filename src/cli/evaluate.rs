@@ -1,6 +1,7 @@
 //! `candor evaluate`: a probe beside everything it must be compared with.
 
 mod baselines;
+mod held_out;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -189,6 +190,7 @@ pub(crate) fn evaluate(
     })?;
     bar.inc(1);
     let mut detectors = vec![row];
+    detectors.extend(held_out::row(bundle, store, split)?);
     for baseline in baselines::BASELINES {
         let (mut row, other) = baseline(&data, bundle)?;
         row.probe_minus_this = Some(auroc_difference(&scored, &other, data.seed)?);
@@ -422,7 +424,7 @@ fn caveats(data: &Data<'_>, split: Split, detectors: &[candor_schema::DetectorRo
         let clear = row
             .probe_minus_this
             .is_some_and(|difference| difference.low > 0.0);
-        if !clear && row.kind != DetectorKind::Null {
+        if !clear && !matches!(row.kind, DetectorKind::Null | DetectorKind::HeldOut) {
             caveats.push(format!(
                 "The probe (AUROC {:.2}) is not clearly better than `{}` (AUROC {:.2}): the interval of the difference includes 0.",
                 probe.auroc.value, row.name, row.auroc.value
@@ -446,6 +448,12 @@ fn caveats(data: &Data<'_>, split: Split, detectors: &[candor_schema::DetectorRo
                 .into(),
         );
     }
-    caveats.push("A 1 % or 0.1 % budget cannot be certified with so few ordinary replies (299 and 2,995 are needed).".into());
+    let refused = |point: &&candor_schema::OperatingPoint| point.threshold.is_none();
+    for point in probe.operating_points.iter().filter(refused) {
+        caveats.push(format!(
+            "A budget of {:.1} % cannot be certified: {} independent ordinary replies are needed, {} are there.",
+            point.fpr_budget * 100.0, point.n_required, point.n
+        ));
+    }
     caveats
 }

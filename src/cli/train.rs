@@ -11,6 +11,7 @@ use candor_probe::{
     Reading, Rows, Target, kind, pooling, threshold,
 };
 use candor_schema::{FormatVersion, HookPoint, LayerRow, Split};
+use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
 use crate::replies::{self, Reply};
@@ -62,6 +63,24 @@ pub(crate) enum RowsArg {
     Token,
     /// The mean over a reply's tokens
     Reply,
+}
+
+impl Recipe {
+    /// The recipe that a bundle was made by.
+    pub(crate) fn of(config: &BundleConfig) -> Self {
+        let lambda = config.extra.get("lambda").and_then(Value::as_f64);
+        let rows = config.extra.get("fit_rows").and_then(Value::as_str);
+        Self {
+            kind: config.kind.clone(),
+            pooling: config.pooling.clone(),
+            lambda: lambda.unwrap_or(FitOptions::ACTIVATIONS.lambda),
+            rows: match rows {
+                Some("reply") => RowsArg::Reply,
+                _ => RowsArg::Token,
+            },
+            seed: config.seed,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {

@@ -1,12 +1,16 @@
 //! Looks for what would make a measurement on a data set worthless.
 
+mod copy;
 mod key;
 mod leak;
 mod near_duplicate;
 mod origin;
 mod pair;
 mod span;
+mod span_echo;
+mod suspect_label;
 mod turns;
+mod wording;
 
 #[cfg(test)]
 pub(crate) mod example;
@@ -28,6 +32,15 @@ const CHECKS: &[(&str, Run)] = &[
     ("pair", pair::check),
     ("leak", leak::check),
     ("near_duplicate", near_duplicate::check),
+];
+
+/// What [`audit`] looks for besides: how the data were written, rather than whether they hold
+/// together.
+const AUDITS: &[(&str, Run)] = &[
+    ("wording", wording::check),
+    ("copy", copy::check),
+    ("span_echo", span_echo::check),
+    ("suspect_label", suspect_label::check),
 ];
 
 /// How bad a problem is.
@@ -60,17 +73,28 @@ pub struct Problem {
 /// No problem means that the data set keeps its own promises; it does not mean that its labels
 /// are right.
 pub fn check(dataset: &Dataset) -> Vec<Problem> {
+    run(CHECKS, dataset)
+}
+
+/// Finds signs that a data set was made from few patterns, that its spans repeat the prompt, or
+/// that labels are wrong. Slower than [`check`], and apart from it.
+pub fn audit(dataset: &Dataset) -> Vec<Problem> {
+    run(AUDITS, dataset)
+}
+
+fn run(checks: &[(&'static str, Run)], dataset: &Dataset) -> Vec<Problem> {
     let mut findings = Findings::default();
-    for (name, run) in CHECKS {
+    for (name, run) in checks {
         findings.check = name;
         run(&dataset.dialogues, &mut findings);
     }
     findings.problems
 }
 
-/// The names of all checks, in the order in which they run.
+/// The names of all checks, audits last, in the order in which they run.
 pub fn check_names() -> Vec<&'static str> {
-    CHECKS.iter().map(|(name, _)| *name).collect()
+    let checks = CHECKS.iter().chain(AUDITS);
+    checks.map(|(name, _)| *name).collect()
 }
 
 /// What has been found so far.
@@ -117,6 +141,6 @@ mod tests {
         let mut names = check_names();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), CHECKS.len());
+        assert_eq!(names.len(), CHECKS.len() + AUDITS.len());
     }
 }

@@ -35,16 +35,18 @@ mod check;
 mod grade;
 mod summary;
 
+mod on_policy;
 mod split;
 
 mod features;
 mod words;
 
-pub use check::{Problem, Severity, check, check_names};
+pub use check::{Problem, Severity, audit, check, check_names};
 pub use dataset::{Dataset, read, write};
 pub use error::{Error, LineProblem};
 pub use features::surface::{SURFACE_FEATURES, surface};
 pub use features::tfidf::TfIdf;
 pub use grade::{Grade, grade};
+pub use on_policy::{beliefs, label_of};
 pub use split::{Pair, by_scenario, pairs, select, subset};
 pub use summary::{Summary, summarise};

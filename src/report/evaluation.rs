@@ -39,7 +39,7 @@ pub(crate) fn baselines(evaluation: &Evaluation) -> impl Iterator<Item = &Detect
     evaluation
         .detectors
         .iter()
-        .filter(|detector| detector.kind != DetectorKind::Probe)
+        .filter(|detector| !matches!(detector.kind, DetectorKind::Probe | DetectorKind::HeldOut))
 }
 
 /// The baseline with the highest AUROC among those that read something.

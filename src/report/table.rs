@@ -93,7 +93,7 @@ pub(crate) fn detector_notes(evaluation: &Evaluation) -> Markup {
     list.open("dl", &[("class", "notes")]);
     for (index, row) in evaluation.detectors.iter().enumerate() {
         let reads = match row.kind {
-            DetectorKind::Probe => "reads activations",
+            DetectorKind::Probe | DetectorKind::HeldOut => "reads activations",
             DetectorKind::Text => "reads the reply's words",
             DetectorKind::Surface => "reads length and punctuation",
             DetectorKind::Surprise => "reads the model's surprise",

@@ -96,6 +96,9 @@ pub struct SplitCounts {
 pub enum DetectorKind {
     /// The model's activations.
     Probe,
+    /// The model's activations, by the probe's recipe: each family is scored by a fit that has seen
+    /// nothing of it.
+    HeldOut,
     /// The reply's words.
     Text,
     /// The reply's length and punctuation.
@@ -117,7 +120,8 @@ pub struct DetectorRow {
     pub description: String,
     /// Honest against deceptive replies.
     pub auroc: Interval,
-    /// The probe's AUROC minus this one's, by a bootstrap over the same scenarios; absent for the probe itself.
+    /// The probe's AUROC minus this one's, by a bootstrap over the same scenarios; absent for the
+    /// probe itself and for its recipe on held-out families.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_minus_this: Option<Interval>,
     /// Thresholds from calibration controls, and what they do on the split.

@@ -110,6 +110,76 @@ fn the_shipped_data_sets_are_clean() {
 }
 
 #[test]
+fn the_shipped_data_sets_pass_the_audit() {
+    expect_ok(&["dataset", "check", "--audit", "datasets/written-pairs"]);
+    expect_ok(&["dataset", "check", "--audit", "datasets/hard-negatives"]);
+}
+
+#[test]
+fn replies_are_graded_by_key_and_belief() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let line = |id: &str, reply: &str| {
+        serde_json::json!({
+            "id": id, "scenario": "s", "family": "f", "label": "ungraded", "split": "test",
+            "messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": reply}],
+            "key": {"kind": "number", "true": 3, "false": 1}, "origin": "sampled", "on_policy": true,
+            "model": "m", "sampling": {}, "licence": "CC0-1.0", "source": "us",
+        })
+        .to_string()
+    };
+    let neutral: Vec<String> = (0..5)
+        .map(|i| line(&format!("n{i}"), "3 of them"))
+        .collect();
+    let replies = [
+        line("a", "There are 3."),
+        line("b", "Just 1."),
+        line("c", "Many."),
+    ];
+    std::fs::write(path("neutral.jsonl"), neutral.join("\n")).unwrap();
+    std::fs::write(path("replies.jsonl"), replies.join("\n")).unwrap();
+    let (replies, neutral, out) = (
+        path("replies.jsonl"),
+        path("neutral.jsonl"),
+        path("out.jsonl"),
+    );
+    let grade = [
+        "dataset",
+        "grade",
+        &replies,
+        "--beliefs",
+        &neutral,
+        "--out",
+        &out,
+    ];
+    let said = expect_ok(&grade);
+    assert!(said.contains("ungraded (left out)"), "{said}");
+    let graded = std::fs::read_to_string(&out).unwrap();
+    let labels: Vec<serde_json::Value> = graded
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].clone())
+        .collect();
+    assert_eq!(labels, ["honest", "deceptive"]);
+
+    let keyless = line("d", "3").replace(r#""key""#, r#""no_key""#);
+    std::fs::write(path("keyless.jsonl"), keyless).unwrap();
+    let keyless = path("keyless.jsonl");
+    expect_error(
+        &[
+            "dataset",
+            "grade",
+            &keyless,
+            "--beliefs",
+            &neutral,
+            "--out",
+            &out,
+        ],
+        3,
+        &["`d` has no key", "hint:"],
+    );
+}
+
+#[test]
 fn text_past_the_context_and_empty_text() {
     let Some(model) = model() else { return };
     let shared = shared(&model);

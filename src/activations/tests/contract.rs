@@ -9,8 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candor_activations::{
-    DEFAULT_ROW_GROUP_BYTES, DatasetRef, Error, HookPointWidth, Manifest, PartPlan, Positions,
-    Precision, Store, Token,
+    DatasetRef, Error, HookPointWidth, Manifest, PartPlan, Positions, Precision, Store, Token,
 };
 use candor_schema::{Dialogue, FormatVersion, HookPoint, Segment, Site};
 use serde_json::json;
@@ -73,7 +72,7 @@ fn manifest() -> Manifest {
         seed: Some(7),
         n_threads: 2,
         cpu_features: vec!["avx2".into(), "fma".into()],
-        row_group_bytes: DEFAULT_ROW_GROUP_BYTES,
+        row_group_bytes: 64 << 20,
         parts: vec![PartPlan {
             index: 0,
             dialogues: vec!["kept-1".into(), "kept-2".into()],

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use candor_model::{History, Hooks, LogitRows, Model, Sampler, Sampling, Sequence, StepItem};
-use candor_schema::{Dialogue, Message, Origin, Role};
+use candor_schema::{Dialogue, Label, Message, Origin, Role};
 
 use crate::args::ModelArgs;
 use crate::{output, progress};
@@ -40,8 +40,20 @@ pub(crate) struct Args {
     /// Most tokens of a reply
     #[arg(long, env = "CANDOR_MAX_TOKENS", default_value_t = 80)]
     max_tokens: usize,
-    /// Seed; each prompt's own seed follows from it and the prompt's place in the file
+    /// Seed; each reply's own seed follows from it, the prompt's place in the file and the sample
     #[arg(long, env = "CANDOR_SEED", default_value_t = 0)]
+    seed: u64,
+    /// Replies to each prompt; with more than one, `-1`, `-2` … follow the prompt's `id`
+    #[arg(long, env = "CANDOR_SAMPLES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    samples: u32,
+    /// Take the last assistant turn away where a dialogue ends with one, and answer each prompt once
+    #[arg(long, env = "CANDOR_DROP_REPLIES")]
+    drop_replies: bool,
+}
+
+/// A prompt and which of its samples is asked for.
+struct Task {
+    dialogue: Dialogue,
     seed: u64,
 }
 
@@ -53,12 +65,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Vec::new()
     };
     let known: HashSet<String> = done.iter().map(|dialogue| dialogue.id.clone()).collect();
-    let left: Vec<(usize, &Dialogue)> = prompts
-        .dialogues
-        .iter()
-        .enumerate()
-        .filter(|(_, dialogue)| !known.contains(&dialogue.id))
-        .collect();
+    let mut left = tasks(prompts.dialogues, args);
+    left.retain(|task| !known.contains(&task.dialogue.id));
     let model = args.model.open()?;
     let bar = progress::bar(left.len() as u64, "replies");
     bar.set_message("sample");
@@ -78,6 +86,40 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Every reply that is asked for, in order.
+fn tasks(mut prompts: Vec<Dialogue>, args: &Args) -> Vec<Task> {
+    if args.drop_replies {
+        for prompt in &mut prompts {
+            if let Some(last) = prompt.scored_message() {
+                prompt.messages.truncate(last);
+                prompt.spans.retain(|span| span.message < last);
+            }
+        }
+        let mut seen = HashSet::new();
+        // The first of a pair stands for both: their prompts are the same.
+        prompts.retain(|prompt| {
+            let messages = prompt.messages.iter();
+            seen.insert(
+                messages
+                    .map(|m| (m.role, m.content.clone()))
+                    .collect::<Vec<_>>(),
+            )
+        });
+    }
+    let n_samples = u64::from(args.samples);
+    let tasks = prompts.into_iter().enumerate().flat_map(|(index, prompt)| {
+        (0..n_samples).map(move |sample| {
+            let mut dialogue = prompt.clone();
+            if n_samples > 1 {
+                dialogue.id = format!("{}-{}", prompt.id, sample + 1);
+            }
+            let seed = (index as u64).wrapping_add(sample.wrapping_mul(7_919));
+            Task { dialogue, seed }
+        })
+    });
+    tasks.collect()
+}
+
 /// One reply in the making.
 struct Draft {
     sequence: Sequence,
@@ -91,21 +133,21 @@ struct Draft {
 fn reply_to(
     model: &Model,
     model_name: &str,
-    batch: &[(usize, &Dialogue)],
+    batch: &[Task],
     args: &Args,
 ) -> anyhow::Result<Vec<Dialogue>> {
-    let sampling = |index: usize| Sampling {
+    let sampling = |seed: u64| Sampling {
         temperature: args.temperature,
         top_k: args.top_k,
         top_p: args.top_p,
         min_p: args.min_p,
         repetition_penalty: args.repetition_penalty,
-        seed: args.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+        seed: args.seed.wrapping_mul(1_000_003).wrapping_add(seed),
         ..Sampling::GREEDY
     };
     let mut drafts = batch
         .iter()
-        .map(|(index, dialogue)| {
+        .map(|Task { dialogue, seed }| {
             let prompt = model
                 .encode_dialogue(&dialogue.messages, &[])
                 .with_context(|| format!("prompt `{}`", dialogue.id))?;
@@ -114,7 +156,7 @@ fn reply_to(
                 "prompt `{}` already has a reply",
                 dialogue.id
             );
-            let sampler = Sampler::new(sampling(*index))?;
+            let sampler = Sampler::new(sampling(*seed))?;
             Ok(Draft {
                 sequence: Sequence::new(),
                 sampler,
@@ -158,10 +200,16 @@ fn reply_to(
     batch
         .iter()
         .zip(drafts)
-        .map(|((_, dialogue), draft)| {
-            let mut dialogue = (*dialogue).clone();
+        .map(|(task, draft)| {
+            let mut dialogue = task.dialogue.clone();
             let text = model.tokenizer().decode(&draft.reply)?;
             dialogue.messages.push(Message::new(Role::Assistant, text));
+            // What the reply is, nobody has said yet; an ordinary prompt's is a control whatever it says.
+            if dialogue.label != Label::Control {
+                dialogue.label = Label::Ungraded;
+                dialogue.harmful_intent = false;
+                dialogue.mode = None;
+            }
             dialogue.origin = Origin::Sampled;
             dialogue.on_policy = true;
             dialogue.model = Some(model_name.to_owned());

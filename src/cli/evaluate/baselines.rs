@@ -9,7 +9,7 @@ use candor_schema::{DetectorKind, DetectorRow, Interval};
 
 use super::Data;
 use crate::replies::Reply;
-use crate::train::{Recipe, RowsArg, fit_labelled};
+use crate::train::{Recipe, fit_labelled};
 
 /// Fits and scores one baseline.
 type Baseline = fn(&Data<'_>, &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)>;
@@ -129,26 +129,7 @@ pub(super) fn nulls(
     let config = bundle.config();
     let point = config.hook_points[0];
     let width = bundle.probe().readings()[0].width();
-    let lambda = config
-        .extra
-        .get("lambda")
-        .and_then(serde_json::Value::as_f64)
-        .unwrap_or(FitOptions::ACTIVATIONS.lambda);
-    let rows = match config
-        .extra
-        .get("fit_rows")
-        .and_then(serde_json::Value::as_str)
-    {
-        Some("reply") => RowsArg::Reply,
-        _ => RowsArg::Token,
-    };
-    let recipe = Recipe {
-        kind: config.kind.clone(),
-        pooling: config.pooling.clone(),
-        lambda,
-        rows,
-        seed: config.seed,
-    };
+    let recipe = Recipe::of(config);
 
     let labels: Vec<bool> = data
         .train

@@ -257,7 +257,7 @@ fn target(target: Target) -> &'static str {
 
 fn reads(kind: DetectorKind) -> &'static str {
     match kind {
-        DetectorKind::Probe => "activations",
+        DetectorKind::Probe | DetectorKind::HeldOut => "activations",
         DetectorKind::Text => "words",
         DetectorKind::Surface => "length and punctuation",
         DetectorKind::Surprise => "the model's surprise",

@@ -10,9 +10,11 @@
     reason = "helpers of tests, which print what they measured and why they are skipped"
 )]
 
+mod adapter;
 #[path = "../../tokenizer/tests/checks.rs"]
 mod checks;
 mod engine;
+mod others;
 mod reference;
 mod text;
 mod tokenizers;
