@@ -44,6 +44,9 @@ pub(crate) fn recipe() -> Recipe {
     }
 }
 
+/// Ordinary replies that the demo uses, the first of the file.
+const ORDINARY_REPLIES: usize = 220;
+
 /// Scenarios of each family that the demo uses.
 const SCENARIOS_PER_FAMILY: usize = 10;
 
@@ -55,8 +58,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ..args.model.clone()
     };
     let pairs = subset(candor_dataset::read(&args.datasets.join("written-pairs"))?);
-    let ordinary =
+    let mut ordinary =
         candor_dataset::read(&args.datasets.join("ordinary/ordinary-smollm2-135m.jsonl"))?;
+    ordinary.dialogues.truncate(ORDINARY_REPLIES);
     let problems = candor_dataset::check(&pairs);
     anyhow::ensure!(
         problems

@@ -8,6 +8,7 @@ use candor_model::{History, Hooks, LogitRows, Model, Sampler, Sampling, Sequence
 use candor_schema::{Dialogue, Label, Message, Origin, Role};
 
 use crate::args::ModelArgs;
+use crate::exit::{Exit, Failure};
 use crate::{output, progress};
 
 /// Replies that are written in one pass.
@@ -151,11 +152,11 @@ fn reply_to(
             let prompt = model
                 .encode_dialogue(&dialogue.messages, &[])
                 .with_context(|| format!("prompt `{}`", dialogue.id))?;
-            anyhow::ensure!(
-                prompt.response.is_empty(),
-                "prompt `{}` already has a reply",
-                dialogue.id
-            );
+            if !prompt.response.is_empty() {
+                let message = format!("prompt `{}` already has a reply", dialogue.id);
+                let hint = "`--drop-replies` takes it away first";
+                return Err(Failure::error(Exit::BadInput, message, hint));
+            }
             let sampler = Sampler::new(sampling(*seed))?;
             Ok(Draft {
                 sequence: Sequence::new(),
