@@ -103,12 +103,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{FILE}, {} threads, tokens per second, median of {N_RUNS}",
         candor_model::n_threads()
     );
+    let compute = &model.fingerprint().compute;
     println!(
-        "prefill of {N_PREFILL}: candor f32 {plain:.0}, with every layer recorded {hooked:.0}; candle-transformers {candle:.0}; ratio {:.2}",
+        "prefill of {N_PREFILL}: candor {compute} {plain:.0}, with every layer recorded {hooked:.0}; candle-transformers {candle:.0}; ratio {:.2}",
         hooked / candle
     );
     println!(
-        "decode of {N_DECODE}: candor f32 {decoding:.1}; candle-transformers {candle_decoding:.1}; ratio {:.2}",
+        "decode of {N_DECODE}: candor {compute} {decoding:.1}; candle-transformers {candle_decoding:.1}; ratio {:.2}",
         decoding / candle_decoding
     );
     Ok(())
