@@ -36,6 +36,7 @@ mod grade;
 mod summary;
 
 mod on_policy;
+mod shingles;
 mod split;
 
 mod features;

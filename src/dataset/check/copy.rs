@@ -5,11 +5,11 @@
 //! what is reported is the exact Jaccard similarity.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use candor_schema::{Dialogue, Origin};
 
 use super::Findings;
+use crate::shingles::shingles;
 use crate::words::words;
 
 /// Words per shingle.
@@ -22,7 +22,7 @@ const N_BANDS: usize = 32;
 const PER_BAND: usize = 3;
 
 pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
-    let shingles: Vec<BTreeSet<u64>> = dialogues.iter().map(shingles).collect();
+    let shingles: Vec<BTreeSet<u64>> = dialogues.iter().map(of_dialogue).collect();
     let mut buckets: HashMap<(usize, [u64; PER_BAND]), Vec<usize>> = HashMap::new();
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (index, dialogue) in dialogues.iter().enumerate() {
@@ -68,21 +68,13 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
     }
 }
 
-/// Hashes of the word 4-grams of prompt and reply.
-fn shingles(dialogue: &Dialogue) -> BTreeSet<u64> {
+/// The word 4-grams of prompt and reply.
+fn of_dialogue(dialogue: &Dialogue) -> BTreeSet<u64> {
     let contents = dialogue.messages.iter();
     let words: Vec<String> = contents
         .flat_map(|message| words(&message.content, 1))
         .collect();
-    words
-        .windows(SHINGLE)
-        .map(|window| {
-            // `DefaultHasher::new` has a fixed key, and nothing of it is stored.
-            let mut hasher = DefaultHasher::new();
-            window.hash(&mut hasher);
-            hasher.finish()
-        })
-        .collect()
+    shingles(&words, SHINGLE)
 }
 
 /// One of many hash functions: the finaliser of `SplitMix64` (Steele, Lea and Flood 2014).

@@ -1,14 +1,14 @@
 //! No reply is nearly the same as one of another split.
 //!
-//! Exact Jaccard similarity of word 5-grams, over the candidates that an inverted index finds:
-//! data sets here have thousands of replies, not millions, so `MinHash` would save nothing.
+//! Exact Jaccard similarity of word 5-grams, over the candidates that an inverted index finds.
+//! Replies only, between splits; the audit's `copy` compares whole dialogues.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use candor_schema::{Dialogue, Origin};
 
 use super::Findings;
+use crate::shingles::shingles;
 use crate::words::words;
 
 /// Words per shingle.
@@ -22,7 +22,10 @@ const MAX_SHARED: usize = 2_000;
 pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
     let shingles: Vec<BTreeSet<u64>> = dialogues
         .iter()
-        .map(|dialogue| shingles(dialogue.response().unwrap_or_default()))
+        .map(|dialogue| {
+            let reply = dialogue.response().unwrap_or_default();
+            shingles(&words(reply, 1), SHINGLE)
+        })
         .collect();
     let mut replies_of: HashMap<u64, Vec<usize>> = HashMap::new();
     for (index, dialogue) in dialogues.iter().enumerate() {
@@ -60,19 +63,6 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
             }
         }
     }
-}
-
-/// Hashes of the text's word 5-grams; none for a text of fewer words.
-fn shingles(text: &str) -> BTreeSet<u64> {
-    words(text, 1)
-        .windows(SHINGLE)
-        .map(|window| {
-            // `DefaultHasher::new` has a fixed key, and nothing of it is stored.
-            let mut hasher = DefaultHasher::new();
-            window.hash(&mut hasher);
-            hasher.finish()
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! No wording runs through many scenarios: data filled into templates would teach the template.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use candor_schema::Dialogue;
 
 use super::Findings;
+use crate::shingles::shingle;
 use crate::words::words;
 
 /// Words in a row.
@@ -18,7 +18,7 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
     let mut scenarios_of: HashMap<u64, BTreeSet<&str>> = HashMap::new();
     for dialogue in dialogues {
         for run in runs(dialogue) {
-            let scenarios = scenarios_of.entry(hash(&run)).or_default();
+            let scenarios = scenarios_of.entry(shingle(&run)).or_default();
             scenarios.insert(&dialogue.scenario);
         }
     }
@@ -27,7 +27,7 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
     let mut reported: BTreeSet<BTreeSet<&str>> = BTreeSet::new();
     for dialogue in dialogues {
         for run in runs(dialogue) {
-            let Some(scenarios) = scenarios_of.get(&hash(&run)) else {
+            let Some(scenarios) = scenarios_of.get(&shingle(&run)) else {
                 continue;
             };
             if reported.insert(scenarios.clone()) {
@@ -51,13 +51,6 @@ fn runs(dialogue: &Dialogue) -> Vec<Vec<String>> {
             runs
         })
         .collect()
-}
-
-fn hash(run: &[String]) -> u64 {
-    // `DefaultHasher::new` has a fixed key, and nothing of it is stored.
-    let mut hasher = DefaultHasher::new();
-    run.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Words with numbers and names masked.
