@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 struct Line([u8; 64]);
 
 /// A buffer whose first byte lies at a multiple of 64, so that full-width loads never cross a line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Aligned {
     lines: Vec<Line>,
 }
@@ -18,6 +18,14 @@ impl Aligned {
     pub(crate) fn zeroed(n_bytes: usize) -> Self {
         Self {
             lines: vec![Line::zeroed(); n_bytes.div_ceil(size_of::<Line>())],
+        }
+    }
+
+    /// At least this long; what was there stays.
+    pub(crate) fn grow(&mut self, n_bytes: usize) {
+        let n_lines = n_bytes.div_ceil(size_of::<Line>());
+        if self.lines.len() < n_lines {
+            self.lines.resize(n_lines, Line::zeroed());
         }
     }
 

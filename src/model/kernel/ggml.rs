@@ -9,60 +9,96 @@ use half::f16;
 /// Weights per block here; GGML's own blocks have 32 or 256.
 pub(super) const BLOCK: usize = 32;
 
+/// Bits that a quant is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bits {
+    Four,
+    Five,
+    Six,
+    Eight,
+}
+
+impl Bits {
+    /// Groups of bytes that 32 such quants of a panel take: one per bit.
+    pub(super) const fn n_groups(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Five => 5,
+            Self::Six => 6,
+            Self::Eight => 8,
+        }
+    }
+}
+
 /// How a GGML type maps to small integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Whether quants fit four bits.
-    pub(super) four_bit: bool,
+    pub(super) bits: Bits,
     /// Scales (and offsets) per block: 1 or 2.
     pub(super) n_scales: usize,
     /// Whether there are offsets; otherwise `zero` stands in their place.
     pub(super) offsets: bool,
     /// `log2` of the quant that means 0.
     pub(super) zero_shift: u32,
+    /// Whether factors are those of 256 weights, with small integers per block (K-quants);
+    /// otherwise they are the block's own.
+    pub(super) two_level: bool,
 }
 
-/// What 32 quants are scaled with: `scale · (quant − zero) + offset`.
-#[derive(Debug, Clone, Copy, Default)]
+/// What 32 quants are scaled with: `factor · scale · (quant − zero) + factor · offset`, as the file
+/// has them. Each product is exact in f32.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers {
-    /// One per half; equal where the layout has one scale.
-    pub(super) scales: [f32; 2],
-    pub(super) offsets: [f32; 2],
+    /// Of scales and of offsets.
+    pub(super) factors: [f16; 2],
+    /// One per half; equal where the layout has one scale, 1 where it has one level.
+    pub(super) scales: [i8; 2],
+    pub(super) offsets: [i8; 2],
 }
 
-const fn layout(four_bit: bool, n_scales: usize, offsets: bool, zero_shift: u32) -> Layout {
+const fn layout(bits: Bits, n_scales: usize, offsets: bool, zero_shift: u32) -> Layout {
     Layout {
-        four_bit,
+        bits,
         n_scales,
         offsets,
         zero_shift,
+        two_level: false,
+    }
+}
+
+const fn two_level(layout: Layout) -> Layout {
+    Layout {
+        two_level: true,
+        ..layout
     }
 }
 
 /// The layout of a type, or `None` where it is not quantised.
 pub(super) fn layout_of(dtype: GgmlDType) -> Option<Layout> {
     Some(match dtype {
-        GgmlDType::Q4_0 => layout(true, 1, false, 3),
-        GgmlDType::Q4_1 | GgmlDType::Q4K => layout(true, 1, true, 0),
-        GgmlDType::Q5_0 => layout(false, 1, false, 4),
-        GgmlDType::Q5_1 | GgmlDType::Q5K => layout(false, 1, true, 0),
-        GgmlDType::Q8_0 => layout(false, 1, false, 7),
-        GgmlDType::Q2K => layout(true, 2, true, 0),
-        GgmlDType::Q3K => layout(true, 2, false, 2),
-        GgmlDType::Q6K => layout(false, 2, false, 5),
+        GgmlDType::Q4_0 => layout(Bits::Four, 1, false, 3),
+        GgmlDType::Q4_1 => layout(Bits::Four, 1, true, 0),
+        GgmlDType::Q5_0 => layout(Bits::Five, 1, false, 4),
+        GgmlDType::Q5_1 => layout(Bits::Five, 1, true, 0),
+        GgmlDType::Q8_0 => layout(Bits::Eight, 1, false, 7),
+        GgmlDType::Q2K => two_level(layout(Bits::Four, 2, true, 0)),
+        GgmlDType::Q3K => two_level(layout(Bits::Four, 2, false, 2)),
+        GgmlDType::Q4K => two_level(layout(Bits::Four, 1, true, 0)),
+        GgmlDType::Q5K => two_level(layout(Bits::Five, 1, true, 0)),
+        GgmlDType::Q6K => two_level(layout(Bits::Six, 2, false, 5)),
         _ => return None,
     })
 }
 
-fn half(bytes: &[u8]) -> f32 {
-    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+fn half(bytes: &[u8]) -> f16 {
+    f16::from_le_bytes([bytes[0], bytes[1]])
 }
 
 /// 32 quants, eight to a word, the first in the lowest byte.
 pub(super) type Quants = [u64; BLOCK / 8];
 
 /// The same byte eight times.
-const fn bytes(byte: u8) -> u64 {
+pub(super) const fn bytes(byte: u8) -> u64 {
     0x0101_0101_0101_0101 * byte as u64
 }
 
@@ -109,7 +145,7 @@ fn five_bits(row: &[u8], start: usize, mask: usize) -> Quants {
 }
 
 /// Scale and minimum of part `j` of a `Q4_K` or `Q5_K` block (`get_scale_min_k4`).
-fn scale_min(packed: &[u8], j: usize) -> (f32, f32) {
+fn scale_min(packed: &[u8], j: usize) -> (i8, i8) {
     let (scale, min) = if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
     } else {
@@ -118,7 +154,7 @@ fn scale_min(packed: &[u8], j: usize) -> (f32, f32) {
             packed[j + 4] >> 4 | packed[j] >> 6 << 4,
         )
     };
-    (f32::from(scale), f32::from(min))
+    (scale.cast_signed(), min.cast_signed())
 }
 
 /// The bytes of the type's own block that holds block `index` of 32 weights, and its place there.
@@ -135,30 +171,33 @@ fn place(dtype: GgmlDType, row: &[u8], index: usize) -> (&[u8], usize) {
 /// If the type has no [`layout_of`], or the row is too short.
 pub(super) fn numbers(dtype: GgmlDType, row: &[u8], index: usize) -> Numbers {
     let (bytes, j) = place(dtype, row, index);
-    let whole = |scale: f32, offset: f32| Numbers {
-        scales: [scale; 2],
-        offsets: [offset; 2],
+    let whole = |scale: f16, offset: f16| Numbers {
+        factors: [scale, offset],
+        scales: [1; 2],
+        offsets: [1; 2],
     };
     match dtype {
-        GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q8_0 => whole(half(bytes), 0.0),
+        GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q8_0 => whole(half(bytes), f16::ZERO),
         GgmlDType::Q4_1 | GgmlDType::Q5_1 => whole(half(bytes), half(&bytes[2..])),
         GgmlDType::Q4K | GgmlDType::Q5K => {
             let (scale, min) = scale_min(&bytes[4..16], j);
-            whole(half(bytes) * scale, -half(&bytes[2..]) * min)
-        }
-        GgmlDType::Q6K => {
-            let scale =
-                |k: usize| half(&bytes[208..]) * f32::from(bytes[192 + 2 * j + k].cast_signed());
             Numbers {
-                scales: [scale(0), scale(1)],
-                offsets: [0.0; 2],
+                factors: [half(bytes), -half(&bytes[2..])],
+                scales: [scale; 2],
+                offsets: [min; 2],
             }
         }
+        GgmlDType::Q6K => Numbers {
+            factors: [half(&bytes[208..]), f16::ZERO],
+            scales: [bytes[192 + 2 * j], bytes[193 + 2 * j]].map(u8::cast_signed),
+            offsets: [0; 2],
+        },
         GgmlDType::Q2K => {
             let packed = [bytes[2 * j], bytes[2 * j + 1]];
             Numbers {
-                scales: packed.map(|p| half(&bytes[80..]) * f32::from(p & 15)),
-                offsets: packed.map(|p| -half(&bytes[82..]) * f32::from(p >> 4)),
+                factors: [half(&bytes[80..]), -half(&bytes[82..])],
+                scales: packed.map(|p| (p & 15).cast_signed()),
+                offsets: packed.map(|p| (p >> 4).cast_signed()),
             }
         }
         GgmlDType::Q3K => {
@@ -167,11 +206,12 @@ pub(super) fn numbers(dtype: GgmlDType, row: &[u8], index: usize) -> Numbers {
                 let index = 2 * j + k;
                 let low = bytes[96 + index % 8] >> (index / 8 * 4) & 15;
                 let high = bytes[104 + index % 4] >> (index / 4 * 2) & 3;
-                half(&bytes[108..]) * (f32::from(low | high << 4) - 32.0)
+                (low | high << 4).cast_signed() - 32
             };
             Numbers {
+                factors: [half(&bytes[108..]), f16::ZERO],
                 scales: [scale(0), scale(1)],
-                offsets: [0.0; 2],
+                offsets: [0; 2],
             }
         }
         _ => unreachable!("only called for types with a layout"),
@@ -269,19 +309,25 @@ mod tests {
                 let numbers = numbers(dtype, &bytes, index);
                 for i in 0..BLOCK {
                     let half = i / 16;
-                    let found = numbers.scales[half] * (f32::from(quants[i]) - zero)
-                        + numbers.offsets[half];
+                    let [scale, offset] = numbers.factors.map(f16::to_f32);
+                    let scale = scale * f32::from(numbers.scales[half]);
+                    let offset = offset * f32::from(numbers.offsets[half]);
+                    let found = scale * (f32::from(quants[i]) - zero) + offset;
                     let expected = expected[index * BLOCK + i];
                     assert!(
                         (found - expected).abs() <= 1e-6 * expected.abs().max(1.0),
                         "{dtype:?} weight {}: {found} for {expected}",
                         index * BLOCK + i
                     );
-                    assert!(!layout.four_bit || quants[i] < 16);
-                    assert!(
-                        layout.n_scales == 2
-                            || numbers.scales[0].to_bits() == numbers.scales[1].to_bits()
-                    );
+                    let limit = match layout.bits {
+                        Bits::Four => 15,
+                        Bits::Five => 31,
+                        Bits::Six => 63,
+                        Bits::Eight => 255,
+                    };
+                    assert!(quants[i] <= limit);
+                    assert!(layout.n_scales == 2 || numbers.scales[0] == numbers.scales[1]);
+                    assert!(layout.two_level || numbers.scales == [1; 2]);
                 }
             }
         }

@@ -9,64 +9,16 @@ use super::Level;
 use super::dense::Tile;
 use super::ggml::{BLOCK, Layout};
 use super::int8_rows::{Int8Rows, LOW};
-use super::packed::{IntegerPanel, LANES};
+use super::integer_panel::IntegerPanel;
+use super::opened::{OPENED_BLOCK, unpack_twin};
+use super::packed::LANES;
 use super::place::Place;
 
 /// A panel of weights, and where its products go.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panel<'a> {
-    pub(super) layout: Layout,
-    pub(super) numbers: IntegerPanel<'a>,
-    pub(super) factors: &'a [f32; LANES],
+    pub(super) weights: IntegerPanel<'a>,
     pub(super) out: Place<'a>,
-}
-
-impl Panel<'_> {
-    /// The part's quants `[group][16][4]` times activations, on top of `start`.
-    #[inline(always)]
-    fn dot(
-        &self,
-        quants: &[u8; LANES * BLOCK],
-        activations: &[i8],
-        part: usize,
-        start: i32,
-    ) -> [i32; LANES] {
-        let mut sum = [start; LANES];
-        let n_groups = BLOCK / 4 / self.layout.n_scales;
-        for group in part * n_groups..(part + 1) * n_groups {
-            let weights = &quants[group * LANES * 4..][..LANES * 4];
-            for (sum, weights) in sum.iter_mut().zip(weights.as_chunks::<4>().0) {
-                for (weight, activation) in weights.iter().zip(&activations[group * 4..]) {
-                    *sum += i32::from(*weight) * i32::from(*activation);
-                }
-            }
-        }
-        sum
-    }
-
-    /// The part of a fine block's low quants, `at` being its row's block.
-    #[inline(always)]
-    fn low_sums(
-        &self,
-        x: &Int8Rows,
-        quants: &[u8; LANES * BLOCK],
-        at: usize,
-        part: usize,
-    ) -> [i32; LANES] {
-        let Layout {
-            n_scales,
-            offsets,
-            zero_shift,
-            ..
-        } = self.layout;
-        let minus = &x.minus_low_sums[2 * at..2 * at + 2];
-        let start = match (offsets, n_scales) {
-            (true, _) => 0,
-            (false, 1) => (minus[0] + minus[1]) << zero_shift,
-            (false, _) => minus[part] << zero_shift,
-        };
-        self.dot(quants, &x.low[at * BLOCK..][..BLOCK], part, start)
-    }
 }
 
 /// Writes the products of `M` rows from `first` on with one panel.
@@ -74,17 +26,10 @@ impl Panel<'_> {
 /// # Panics
 /// If the operands' sizes do not fit each other.
 pub(super) fn tile<const M: usize>(level: Level, x: &Int8Rows, first: usize, panel: &Panel<'_>) {
-    let Panel {
-        layout, numbers, ..
-    } = panel;
-    let n_blocks = numbers.n_blocks;
-    let n_numbers = n_blocks * layout.n_scales * LANES;
     assert!(
         first + M <= x.n_rows()
-            && x.n_blocks() == n_blocks
-            && numbers.quants.len() == n_blocks * layout.quant_bytes()
-            && numbers.scales.len() == n_numbers
-            && numbers.offsets.len() == if layout.offsets { n_numbers } else { 0 },
+            && x.n_blocks() == panel.weights.n_blocks
+            && panel.weights.is_whole(),
         "operands whose sizes fit each other"
     );
     #[cfg(target_arch = "x86_64")]
@@ -96,36 +41,64 @@ pub(super) fn tile<const M: usize>(level: Level, x: &Int8Rows, first: usize, pan
         Level::Portable => {}
     }
     let _ = level;
-    panel.out.write(first, &twin::<M>(x, first, panel));
+    panel.out.write(first, &twin::<M>(x, first, &panel.weights));
+}
+
+/// The part's quants `[group][16][4]` times activations, on top of `start`.
+#[inline(always)]
+fn dot(layout: Layout, quants: &[u8], activations: &[i8], part: usize, start: i32) -> [i32; LANES] {
+    let mut sum = [start; LANES];
+    let n_groups = BLOCK / 4 / layout.n_scales;
+    for group in part * n_groups..(part + 1) * n_groups {
+        let weights = &quants[group * LANES * 4..][..LANES * 4];
+        for (sum, weights) in sum.iter_mut().zip(weights.as_chunks::<4>().0) {
+            for (weight, activation) in weights.iter().zip(&activations[group * 4..]) {
+                *sum += i32::from(*weight) * i32::from(*activation);
+            }
+        }
+    }
+    sum
+}
+
+/// The part of a fine block's low quants, `at` being its row's block.
+#[inline(always)]
+fn low_sums(layout: Layout, x: &Int8Rows, quants: &[u8], at: usize, part: usize) -> [i32; LANES] {
+    let minus = &x.minus_low_sums[2 * at..2 * at + 2];
+    let start = match (layout.offsets, layout.n_scales) {
+        (true, _) => 0,
+        (false, 1) => (minus[0] + minus[1]) << layout.zero_shift,
+        (false, _) => minus[part] << layout.zero_shift,
+    };
+    dot(layout, quants, &x.low[at * BLOCK..][..BLOCK], part, start)
 }
 
 #[inline(always)]
-fn twin<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) -> Tile<M> {
+fn twin<const M: usize>(x: &Int8Rows, first: usize, weights: &IntegerPanel<'_>) -> Tile<M> {
+    let layout = weights.layout;
     let Layout {
-        four_bit,
+        bits,
         n_scales,
         offsets,
         zero_shift,
-    } = panel.layout;
-    let n_blocks = panel.numbers.n_blocks;
+        ..
+    } = layout;
     let mut total = [[0.0f32; LANES]; M];
     let mut low_total = [[0.0f32; LANES]; M];
-    let mut quants = [0u8; LANES * BLOCK]; // [group][16][4]
-    for block in 0..n_blocks {
-        let n_bytes = panel.layout.quant_bytes();
-        let stored = &panel.numbers.quants[block * n_bytes..][..n_bytes];
-        if four_bit {
-            for (i, pair) in stored.iter().enumerate() {
-                quants[i] = pair & 15;
-                quants[i + LANES * BLOCK / 2] = pair >> 4;
-            }
-        } else {
-            quants.copy_from_slice(stored);
-        }
-        for (row, (total, low_total)) in total.iter_mut().zip(&mut low_total).enumerate() {
-            let at = (first + row) * n_blocks + block;
-            let activations = &x.quants[at * BLOCK..][..BLOCK];
-            for part in 0..n_scales {
+    let mut quants = [0u8; OPENED_BLOCK]; // [group][16][4]
+    for block in 0..weights.n_blocks {
+        let n_bytes = layout.quant_bytes();
+        let stored = &weights.quants[block * n_bytes..][..n_bytes];
+        unpack_twin(bits, stored, &mut quants);
+        for part in 0..n_scales {
+            let scales = weights.scales(block, part);
+            let weight_offsets = if offsets {
+                weights.offsets(block, part)
+            } else {
+                [0.0; LANES]
+            };
+            for (row, (total, low_total)) in total.iter_mut().zip(&mut low_total).enumerate() {
+                let at = (first + row) * weights.n_blocks + block;
+                let activations = &x.quants[at * BLOCK..][..BLOCK];
                 let start = if offsets {
                     0
                 } else if n_scales == 1 {
@@ -133,11 +106,9 @@ fn twin<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) -> Tile<M
                 } else {
                     x.minus_half_sums[2 * at + part] << zero_shift
                 };
-                let sum = panel.dot(&quants, activations, part, start);
-                let numbers = (block * n_scales + part) * LANES;
-                let scales = &panel.numbers.scales[numbers..numbers + LANES];
-                for ((total, sum), scale) in total.iter_mut().zip(&sum).zip(scales) {
-                    *total = (*sum as f32 * x.scales[at]).mul_add(scale.to_f32(), *total);
+                let sum = dot(layout, &quants, activations, part, start);
+                for ((total, sum), scale) in total.iter_mut().zip(&sum).zip(&scales) {
+                    *total = (*sum as f32 * x.scales[at]).mul_add(*scale, *total);
                 }
                 if offsets {
                     let row_sum = if n_scales == 1 {
@@ -145,24 +116,23 @@ fn twin<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) -> Tile<M
                     } else {
                         x.half_sums[2 * at + part]
                     };
-                    let offsets = &panel.numbers.offsets[numbers..numbers + LANES];
-                    for (total, offset) in total.iter_mut().zip(offsets) {
-                        *total = row_sum.mul_add(offset.to_f32(), *total);
+                    for (total, offset) in total.iter_mut().zip(&weight_offsets) {
+                        *total = row_sum.mul_add(*offset, *total);
                     }
                 }
                 if x.fine[at] {
-                    let low = panel.low_sums(x, &quants, at, part);
+                    let low = low_sums(layout, x, &quants, at, part);
                     let low_scale = x.scales[at] * LOW;
-                    for ((total, sum), scale) in low_total.iter_mut().zip(&low).zip(scales) {
-                        *total = (*sum as f32 * low_scale).mul_add(scale.to_f32(), *total);
+                    for ((total, sum), scale) in low_total.iter_mut().zip(&low).zip(&scales) {
+                        *total = (*sum as f32 * low_scale).mul_add(*scale, *total);
                     }
                 }
             }
         }
     }
     for (total, low_total) in total.iter_mut().zip(&low_total) {
-        for ((total, low), factor) in total.iter_mut().zip(low_total).zip(panel.factors) {
-            *total = (*total + low) * factor;
+        for (total, low) in total.iter_mut().zip(low_total) {
+            *total += low;
         }
     }
     total
@@ -171,40 +141,58 @@ fn twin<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) -> Tile<M
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn tile_avx2<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) {
-    panel.out.write(first, &twin::<M>(x, first, panel));
+    panel.out.write(first, &twin::<M>(x, first, &panel.weights));
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm512_add_ps, _mm512_and_si512,
-        _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi8,
-        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-        _mm512_sll_epi32, _mm512_srli_epi16,
+        __m512, __m512i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_ps,
+        _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32,
+        _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_setzero_si512, _mm512_sll_epi32,
     };
 
     use half::f16;
 
     use super::{BLOCK, Int8Rows, LANES, LOW, Panel};
+    use crate::kernel::ggml::Bits;
+    use crate::kernel::integer_panel::SUPER;
+    use crate::kernel::opened::avx512::groups;
 
     /// Chooses the kernel of the layout, so that nothing is decided inside the loop.
     ///
     /// # Safety
     /// The processor has AVX-512 with VNNI, and the operands' sizes fit each other.
     pub(super) unsafe fn tile<const M: usize>(x: &Int8Rows, first: usize, panel: &Panel<'_>) {
-        let layout = panel.layout;
         // SAFETY: the caller's.
         unsafe {
-            match (layout.four_bit, layout.n_scales, layout.offsets) {
-                (true, 1, false) => kernel::<M, true, 1, false>(x, first, panel),
-                (true, 1, true) => kernel::<M, true, 1, true>(x, first, panel),
-                (true, _, false) => kernel::<M, true, 2, false>(x, first, panel),
-                (true, _, true) => kernel::<M, true, 2, true>(x, first, panel),
-                (false, 1, false) => kernel::<M, false, 1, false>(x, first, panel),
-                (false, 1, true) => kernel::<M, false, 1, true>(x, first, panel),
-                (false, _, false) => kernel::<M, false, 2, false>(x, first, panel),
-                (false, _, true) => kernel::<M, false, 2, true>(x, first, panel),
+            match panel.weights.layout.bits {
+                Bits::Four => numbers_known::<M, 4>(x, first, panel),
+                Bits::Five => numbers_known::<M, 5>(x, first, panel),
+                Bits::Six => numbers_known::<M, 6>(x, first, panel),
+                Bits::Eight => numbers_known::<M, 8>(x, first, panel),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`tile`].
+    unsafe fn numbers_known<const M: usize, const BITS: u32>(
+        x: &Int8Rows,
+        first: usize,
+        panel: &Panel<'_>,
+    ) {
+        let layout = panel.weights.layout;
+        // SAFETY: the caller's.
+        unsafe {
+            match (layout.two_level, layout.n_scales, layout.offsets) {
+                (false, _, false) => kernel::<M, BITS, 1, false, false>(x, first, panel),
+                (false, _, true) => kernel::<M, BITS, 1, true, false>(x, first, panel),
+                (true, 1, false) => kernel::<M, BITS, 1, false, true>(x, first, panel),
+                (true, 1, true) => kernel::<M, BITS, 1, true, true>(x, first, panel),
+                (true, _, false) => kernel::<M, BITS, 2, false, true>(x, first, panel),
+                (true, _, true) => kernel::<M, BITS, 2, true, true>(x, first, panel),
             }
         }
     }
@@ -215,35 +203,21 @@ mod avx512 {
     /// As [`tile`]; `from` is valid for sixteen numbers.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn numbers(from: *const f16) -> __m512 {
+    unsafe fn halves(from: *const f16) -> __m512 {
         // SAFETY: the caller's.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
 
-    /// The eight groups of a block, 16 lanes of 4 quants each.
+    /// Sixteen small integers times as many factors.
     ///
     /// # Safety
-    /// As [`tile`]; `from` is valid for the block's bytes.
+    /// As [`tile`]; `from` is valid for sixteen numbers.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn groups<const FOUR_BIT: bool>(from: *const u8) -> [__m512i; 8] {
-        let mut groups = [_mm512_setzero_si512(); 8];
+    unsafe fn products(factors: __m512, from: *const i8) -> __m512 {
         // SAFETY: the caller's.
-        unsafe {
-            if FOUR_BIT {
-                let low = _mm512_set1_epi8(15);
-                for group in 0..4 {
-                    let pairs = _mm512_loadu_si512(from.add(group * 64).cast());
-                    groups[group] = _mm512_and_si512(pairs, low);
-                    groups[group + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), low);
-                }
-            } else {
-                for (index, group) in groups.iter_mut().enumerate() {
-                    *group = _mm512_loadu_si512(from.add(index * 64).cast());
-                }
-            }
-        }
-        groups
+        let own = unsafe { _mm_loadu_si128(from.cast()) };
+        _mm512_mul_ps(factors, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(own)))
     }
 
     /// Groups of weights times as many groups of four activations, on top of `sum`.
@@ -266,17 +240,19 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
     unsafe fn kernel<
         const M: usize,
-        const FOUR_BIT: bool,
+        const BITS: u32,
         const N_SCALES: usize,
         const OFFSETS: bool,
+        const TWO_LEVEL: bool,
     >(
         x: &Int8Rows,
         first_row: usize,
         panel: &Panel<'_>,
     ) {
-        let n_blocks = panel.numbers.n_blocks;
+        let weights = &panel.weights;
+        let n_blocks = weights.n_blocks;
         let n_groups = 8 / N_SCALES;
-        let shift = _mm_cvtsi32_si128(panel.layout.zero_shift.cast_signed());
+        let shift = _mm_cvtsi32_si128(weights.layout.zero_shift.cast_signed());
         let first = first_row * n_blocks;
         // SAFETY: the panel's columns are the task's, which writes one row at a time. Every index is
         // `row · n_blocks + block` with `row < M` rows that are there, or lies in the panel's own
@@ -293,18 +269,26 @@ mod avx512 {
             let half_sums = x.half_sums.as_ptr().add(2 * first);
             let mut total = [_mm512_setzero_ps(); M];
             let mut low_total = [_mm512_setzero_ps(); M];
+            let mut factors = [_mm512_setzero_ps(); 2];
             for block in 0..n_blocks {
-                let quants = panel.numbers.quants.as_ptr();
-                let quants = quants.add(block * panel.layout.quant_bytes());
-                let groups = groups::<FOUR_BIT>(quants);
+                let quants = weights.quants.as_ptr().add(block * BITS as usize * 64);
+                let groups = groups::<BITS>(quants);
+                if !TWO_LEVEL || block.is_multiple_of(SUPER) {
+                    let at = if TWO_LEVEL { block / SUPER } else { block } * LANES;
+                    factors[0] = halves(weights.factors.as_ptr().add(at));
+                    if OFFSETS {
+                        factors[1] = halves(weights.offset_factors.as_ptr().add(at));
+                    }
+                }
                 for part in 0..N_SCALES {
-                    let at = (block * N_SCALES + part) * LANES;
-                    let weight_scales = numbers(panel.numbers.scales.as_ptr().add(at));
-                    let weight_offsets = if OFFSETS {
-                        numbers(panel.numbers.offsets.as_ptr().add(at))
-                    } else {
-                        _mm512_setzero_ps()
-                    };
+                    let [mut weight_scales, mut weight_offsets] = factors;
+                    if TWO_LEVEL {
+                        let at = (block * N_SCALES + part) * LANES;
+                        weight_scales = products(factors[0], weights.scales.as_ptr().add(at));
+                        if OFFSETS {
+                            weight_offsets = products(factors[1], weights.offsets.as_ptr().add(at));
+                        }
+                    }
                     let part_groups = &groups[part * n_groups..(part + 1) * n_groups];
                     for (row, total) in total.iter_mut().enumerate() {
                         let at = row * n_blocks + block;
@@ -352,12 +336,11 @@ mod avx512 {
                     }
                 }
             }
-            let factors = _mm512_loadu_ps(panel.factors.as_ptr());
             for (row, (total, low_total)) in total.into_iter().zip(low_total).enumerate() {
                 let out = panel.out.row(first_row + row);
                 let lanes = u16::MAX >> (LANES - out.len());
                 let sum = _mm512_add_ps(total, low_total);
-                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, _mm512_mul_ps(sum, factors));
+                _mm512_mask_storeu_ps(out.as_mut_ptr(), lanes, sum);
             }
         }
     }

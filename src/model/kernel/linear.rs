@@ -1,12 +1,17 @@
 //! `x · weightᵀ` over packed rows, for one or more matrices that share an input.
 
+use std::cell::RefCell;
+
 use half::{bf16, f16};
 
 use super::Level;
 use super::dense::{self, CHUNK, Dense};
+use super::ggml::BLOCK;
 use super::int8_rows::Int8Rows;
 use super::integer;
-use super::packed::{IntegerPanel, IntegerType, LANES, Packed, PackedType};
+use super::integer_panel::IntegerPanel;
+use super::opened::{OPENED_BLOCK, Opened, is_opened};
+use super::packed::{IntegerType, LANES, Packed, PackedType};
 use super::place::Place;
 use super::pool::Pool;
 use super::shared::Shared;
@@ -16,6 +21,21 @@ const TASKS_PER_THREAD: usize = 12;
 
 /// Weights per task at least, below which handing out costs more than it gains.
 const MIN_WEIGHTS_PER_TASK: usize = 1 << 14;
+
+/// Rows of the largest tile.
+const MAX_TILE: usize = 16;
+
+/// Rows from which on it pays to open quants of five and six bits.
+const MIN_ROWS_TO_OPEN: usize = 4 * MAX_TILE;
+
+/// Bytes of opened panels that a task keeps while the rows go through them: what stays in a core's
+/// second-level cache.
+const OPENED_BYTES: usize = 512 << 10;
+
+thread_local! {
+    /// Buffers for opened panels of quantised weights.
+    static OPENED: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Rows of activations, as the matrices' types want them.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +72,7 @@ pub(crate) fn linear(
     let n_panels: usize = matrices.iter().map(|matrix| matrix.n_panels()).sum();
     let per_task = n_panels
         .div_ceil(pool.n_threads() * TASKS_PER_THREAD)
-        .max(MIN_WEIGHTS_PER_TASK.div_ceil(width * LANES * n_rows.min(16)));
+        .max(MIN_WEIGHTS_PER_TASK.div_ceil(width * LANES * n_rows.min(MAX_TILE)));
     let shared = Shared::new(out);
     pool.run(n_panels.div_ceil(per_task), &|task| {
         let panels = task * per_task..((task + 1) * per_task).min(n_panels);
@@ -73,14 +93,71 @@ pub(crate) fn linear(
             first_panel = own.end;
             column += matrix.n_rows();
         }
-        // Some rows at a time go through all panels of the task: the rows stay in the nearest
-        // cache, and so does each row's stretch of the output.
-        tiles(n_rows, |size, row| {
-            for job in &jobs {
-                job.run(level, input, size, row);
-            }
-        });
+        if n_rows < MIN_ROWS_TO_OPEN {
+            run(level, input, n_rows, &jobs);
+        } else {
+            OPENED.with_borrow_mut(|buffers| run_opened(level, input, n_rows, jobs, buffers));
+        }
     });
+}
+
+/// Some rows at a time go through all panels: the rows stay in the nearest cache, and so does each
+/// row's stretch of the output.
+fn run(level: Level, input: Input<'_>, n_rows: usize, jobs: &[Job<'_>]) {
+    tiles(n_rows, |size, row| {
+        for job in jobs {
+            job.run(level, input, size, row);
+        }
+    });
+}
+
+/// The same, a cache full of opened panels at a time.
+fn run_opened(
+    level: Level,
+    input: Input<'_>,
+    n_rows: usize,
+    jobs: Vec<Job<'_>>,
+    buffers: &mut Vec<Opened>,
+) {
+    if buffers.len() < jobs.len() {
+        buffers.resize_with(jobs.len(), Opened::default);
+    }
+    let most = jobs.iter().map(Job::opened_bytes).max().unwrap_or_default();
+    let at_once = (OPENED_BYTES / most.max(1)).clamp(1, jobs.len());
+    let mut jobs = jobs.into_iter().peekable();
+    while jobs.peek().is_some() {
+        let jobs = jobs.by_ref().take(at_once).zip(buffers.iter_mut());
+        let open: Vec<Job<'_>> = jobs.map(|(job, buffer)| job.open(level, buffer)).collect();
+        run(level, input, n_rows, &open);
+    }
+}
+
+/// Runs a block with the number of rows of a tile as a constant.
+macro_rules! by_size {
+    ($size:expr, $constant:ident => $body:block) => {
+        match $size {
+            16 => {
+                const $constant: usize = 16;
+                $body
+            }
+            8 => {
+                const $constant: usize = 8;
+                $body
+            }
+            4 => {
+                const $constant: usize = 4;
+                $body
+            }
+            2 => {
+                const $constant: usize = 2;
+                $body
+            }
+            _ => {
+                const $constant: usize = 1;
+                $body
+            }
+        }
+    };
 }
 
 /// One panel of one matrix.
@@ -118,11 +195,35 @@ impl<'a> Job<'a> {
                 out,
             }),
             PackedType::Integer(IntegerType(layout)) => Self::Integer(integer::Panel {
-                layout,
-                numbers: IntegerPanel::new(layout, width, matrix.panel(panel)),
-                factors: matrix.factors(panel),
+                weights: IntegerPanel::new(layout, width / BLOCK, matrix.panel(panel)),
                 out,
             }),
+        }
+    }
+
+    /// Bytes of the panel once it is open; none where it stays as it is.
+    fn opened_bytes(&self) -> usize {
+        match self {
+            Self::Integer(panel) if is_opened(panel.weights.layout.bits) => {
+                panel.weights.n_blocks * OPENED_BLOCK
+            }
+            _ => 0,
+        }
+    }
+
+    /// The same job with its panel open, where that pays.
+    fn open<'b>(self, level: Level, buffer: &'b mut Opened) -> Job<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Integer(panel) if is_opened(panel.weights.layout.bits) => {
+                Job::Integer(integer::Panel {
+                    weights: buffer.open(level, panel.weights),
+                    out: panel.out,
+                })
+            }
+            job => job,
         }
     }
 
@@ -134,13 +235,9 @@ impl<'a> Job<'a> {
             Self::Bf16(panel) => panel.run(level, input.dense, size, row),
             Self::Integer(panel) => {
                 let x = input.rounded.expect("rounded for quantised matrices");
-                match size {
-                    16 => integer::tile::<16>(level, x, row, panel),
-                    8 => integer::tile::<8>(level, x, row, panel),
-                    4 => integer::tile::<4>(level, x, row, panel),
-                    2 => integer::tile::<2>(level, x, row, panel),
-                    _ => integer::tile::<1>(level, x, row, panel),
-                }
+                by_size!(size, M => {
+                    integer::tile::<M>(level, x, row, panel);
+                });
             }
         }
     }
@@ -156,21 +253,16 @@ impl<W: Dense + bytemuck::Pod> Panel<'_, W> {
             k: self.width,
             chunk: CHUNK,
         };
-        let out = &self.out;
-        match size {
-            16 => out.write(row, &dense::tile::<W, 16>(level, operands)),
-            8 => out.write(row, &dense::tile::<W, 8>(level, operands)),
-            4 => out.write(row, &dense::tile::<W, 4>(level, operands)),
-            2 => out.write(row, &dense::tile::<W, 2>(level, operands)),
-            _ => out.write(row, &dense::tile::<W, 1>(level, operands)),
-        }
+        by_size!(size, M => {
+            self.out.write(row, &dense::tile::<W, M>(level, operands));
+        });
     }
 }
 
-/// Covers rows with tiles of one size, the largest power of two up to 16 that fits. The last tile
+/// Covers rows with tiles of one size, the largest power of two up to [`MAX_TILE`] that fits. The last tile
 /// may overlap the one before: it computes the same bits again.
 fn tiles(n_rows: usize, mut run: impl FnMut(usize, usize)) {
-    let size = 1 << n_rows.min(16).ilog2();
+    let size = 1 << n_rows.min(MAX_TILE).ilog2();
     let mut row = 0;
     while row < n_rows {
         run(size, row.min(n_rows - size));
@@ -285,6 +377,8 @@ mod tests {
             GgmlDType::Q4_0,
             GgmlDType::Q4_1,
             GgmlDType::Q5_0,
+            GgmlDType::Q8_0,
+            GgmlDType::Q4K,
             GgmlDType::Q5K,
             GgmlDType::Q2K,
             GgmlDType::Q3K,
@@ -294,7 +388,7 @@ mod tests {
             let first = Packed::pack(&pool, &weights(dtype, 37), &|row| row, false).unwrap();
             let second = Packed::pack(&pool, &weights(dtype, 16), &|row| row, false).unwrap();
             let n_out = 37 + 16;
-            let x = inputs(21);
+            let x = inputs(69);
             let expected = product(&Pool::new(1), Level::Portable, &x, &[&first, &second]);
             for level in Level::all() {
                 // All rows at once, then each alone and in groups of every size.
@@ -303,7 +397,7 @@ mod tests {
                     expected,
                     "{dtype:?} {level:?}"
                 );
-                for size in [1, 2, 3, 5, 9, 16] {
+                for size in [1, 2, 3, 5, 9, 16, 65] {
                     for (rows, expected) in
                         x.chunks(size * WIDTH).zip(expected.chunks(size * n_out))
                     {
