@@ -134,8 +134,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let evaluation = evaluate::evaluate(
         &model,
         &bundle,
-        &store,
-        &controls,
+        evaluate::Stores {
+            labelled: &store,
+            controls: &controls,
+            negatives: None,
+        },
         Split::Test,
         "candor demo",
     )?;

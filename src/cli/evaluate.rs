@@ -1,7 +1,9 @@
 //! `candor evaluate`: a probe beside everything it must be compared with.
 
 mod baselines;
+mod divergence;
 mod held_out;
+mod negatives;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     /// Store of ordinary replies with calibration and test splits
     #[arg(long, env = "CANDOR_CONTROLS")]
     pub(crate) controls: PathBuf,
+    /// Store of hard negatives: replies that look like deception and deceive nobody
+    #[arg(long, env = "CANDOR_NEGATIVES")]
+    pub(crate) negatives: Option<PathBuf>,
     /// Split to measure on
     #[arg(long, env = "CANDOR_SPLIT", value_enum, default_value = "test")]
     pub(crate) split: SplitArg,
@@ -65,12 +70,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let bundle = Bundle::read(&args.probe)?;
     let store = replies::open(&args.store)?;
     let controls = replies::open(&args.controls)?;
+    let negatives = args.negatives.as_deref().map(replies::open).transpose()?;
     let model = args.model.open()?;
     let evaluation = evaluate(
         &model,
         &bundle,
-        &store,
-        &controls,
+        Stores {
+            labelled: &store,
+            controls: &controls,
+            negatives: negatives.as_ref(),
+        },
         args.split.into(),
         &args::command_line(),
     )?;
@@ -102,6 +111,17 @@ pub(crate) fn write_report(evaluation: &Evaluation, path: &Path) -> anyhow::Resu
     }
     std::fs::write(path, candor_report::html(evaluation))
         .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// The captured data of one evaluation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stores<'a> {
+    /// Honest and deceptive replies.
+    pub(crate) labelled: &'a Store,
+    /// Ordinary replies with calibration and test splits.
+    pub(crate) controls: &'a Store,
+    /// Hard negatives.
+    pub(crate) negatives: Option<&'a Store>,
 }
 
 /// Everything that one evaluation reads.
@@ -154,11 +174,11 @@ impl Data<'_> {
 pub(crate) fn evaluate(
     model: &Model,
     bundle: &Bundle,
-    store: &Store,
-    controls: &Store,
+    stores: Stores<'_>,
     split: Split,
     command: &str,
 ) -> anyhow::Result<Evaluation> {
+    let (store, controls) = (stores.labelled, stores.controls);
     let config = bundle.config();
     let probe = bundle.probe();
     let replies = replies::load(store, probe.hook_points())?;
@@ -200,6 +220,17 @@ pub(crate) fn evaluate(
     detectors.extend(baselines::nulls(&data, bundle, &scored)?);
     bar.finish_and_clear();
 
+    let divergence = divergence::divergence(
+        probe,
+        &data.split,
+        &data.calibration,
+        &data.test_controls,
+        data.seed,
+    )?;
+    let hard_negatives = match stores.negatives {
+        Some(store) => negatives::rows(probe, &detectors[0], store, split)?,
+        None => Vec::new(),
+    };
     let sweep = config.extra.get(LAYER_SWEEP).cloned();
     let layers: Vec<LayerRow> = sweep
         .map(serde_json::from_value)
@@ -251,6 +282,8 @@ pub(crate) fn evaluate(
         caveats: caveats(&data, split, &detectors),
         detectors,
         layers,
+        divergence,
+        hard_negatives,
         scores,
     };
     Ok(evaluation)

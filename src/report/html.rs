@@ -5,6 +5,7 @@ use candor_schema::{DatasetSummary, Evaluation, LayerRow, SplitCounts};
 use crate::evaluation::{best_baseline, count, headline, probe_row};
 use crate::markup::Markup;
 use crate::number::{NONE, interval, proportion};
+use crate::plot::divergence::divergence;
 use crate::plot::histogram::histogram;
 use crate::plot::layers::{layers, sites};
 use crate::plot::roc::roc;
@@ -62,10 +63,33 @@ pub fn html(evaluation: &Evaluation) -> String {
         &Markup::new(),
     ));
     page.piece(&layer_figure(evaluation));
-    page.raw("</div></section>\n");
+    if let Some(parting) = &evaluation.divergence {
+        page.piece(&figure(
+            "AUROC since the replies differ",
+            "Pairs of an honest and a deceptive reply to one prompt, from the first token in which they differ. At 0 both have the same activations: anything but 0.5 there would be a leak.",
+            &divergence(parting),
+            &Markup::new(),
+        ));
+    }
+    page.raw("</div>");
+    if let Some(lead) = evaluation
+        .divergence
+        .as_ref()
+        .and_then(|parting| parting.lead.as_ref())
+    {
+        page.raw("<h3>Before the lie is out</h3><p>Here a reply is flagged at the first token at which its running score passes the threshold, so the threshold is set on the largest running score of each ordinary reply.</p>");
+        page.piece(&table::lead(lead));
+    }
+    page.raw("</section>\n");
 
     page.raw("\n<section><h2>Parts of the split</h2><p>The probe inside each part, the worst first. The dotted line is chance; <i>too few</i> stands where there are not enough scenarios for an interval.</p>");
     page.piece(&table::groups(evaluation)).raw("</section>\n");
+
+    if !evaluation.hard_negatives.is_empty() {
+        page.raw("\n<section><h2>Hard negatives</h2><p>Replies that look like deception and deceive nobody, the worst class first. What counts is the upper end of the interval.</p>");
+        page.piece(&table::hard_negatives(evaluation))
+            .raw("</section>\n");
+    }
 
     page.raw("\n<section><h2>Token by token</h2><p>Colour is the probe's logit where the token is read. A single orange token is no lie: only the pooled logit is compared with a threshold.</p>");
     page.piece(&heat_map::heat_maps(evaluation))

@@ -1,6 +1,8 @@
 //! Tables that become cards on a narrow screen.
 
-use candor_schema::{DetectorKind, Evaluation, Interval, OperatingPoint};
+use candor_schema::{
+    DetectorKind, Evaluation, HardNegativeRow, Interval, LeadTime, OperatingPoint,
+};
 
 use crate::evaluation::{headline, probe_row};
 use crate::markup::Markup;
@@ -147,6 +149,66 @@ pub(crate) fn operating_points(evaluation: &Evaluation) -> Markup {
         }
     });
     table("The probe's thresholds", &columns, rows.collect())
+}
+
+/// False alarms on each class of hard negatives, the worst first.
+pub(crate) fn hard_negatives(evaluation: &Evaluation) -> Markup {
+    let mut of_classes: Vec<_> = evaluation.hard_negatives.iter().collect();
+    let worst = |row: &HardNegativeRow| {
+        let rates = row.alarms.iter().filter_map(|alarms| alarms.alarms.rate());
+        rates.fold(0.0, f64::max)
+    };
+    of_classes.sort_by(|a, b| worst(b).total_cmp(&worst(a)));
+    let mut budgets: Vec<f64> = Vec::new();
+    for alarms in of_classes.iter().flat_map(|row| &row.alarms) {
+        if !budgets
+            .iter()
+            .any(|budget| budget.total_cmp(&alarms.fpr_budget).is_eq())
+        {
+            budgets.push(alarms.fpr_budget);
+        }
+    }
+    let mut columns = vec![String::from("class"), String::from("scenarios")];
+    columns.extend(
+        budgets
+            .iter()
+            .map(|budget| format!("false alarms at the {} threshold", percent(*budget))),
+    );
+    let rows = of_classes.into_iter().map(|row| {
+        let mut cells = vec![
+            Cell::words(row.label.as_str()),
+            Cell::new(row.n_scenarios.to_string()),
+        ];
+        cells.extend(budgets.iter().map(|budget| {
+            let mut alarms = row.alarms.iter();
+            let found = alarms.find(|alarms| alarms.fpr_budget.total_cmp(budget).is_eq());
+            Cell::new(proportion(found.map(|alarms| &alarms.alarms)))
+        }));
+        Row { class: "", cells }
+    });
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    table("False alarms on hard negatives", &columns, rows.collect())
+}
+
+/// How early lies are flagged.
+pub(crate) fn lead(lead: &LeadTime) -> Markup {
+    let columns = [
+        "budget, on the largest running score",
+        "realised on test controls",
+        "lies flagged",
+        "flagged before the first token of the lie",
+        "lies that begin within 8 tokens",
+        "median lead in tokens",
+    ];
+    let cells = vec![
+        Cell::new(percent(lead.fpr_budget)),
+        Cell::new(proportion(Some(&lead.realised_fpr))),
+        Cell::new(proportion(Some(&lead.flagged))),
+        Cell::new(proportion(Some(&lead.before_lie))),
+        Cell::new(proportion(Some(&lead.begins_early))),
+        Cell::new(lead.median_lead.map_or_else(|| NONE.to_owned(), signed)),
+    ];
+    table("Lead time", &columns, vec![Row { class: "", cells }])
 }
 
 /// The probe on parts of the split, the worst part of each kind first.

@@ -32,6 +32,14 @@ pub struct Evaluation {
     pub layers: Vec<LayerRow>,
     /// The probe on parts of the split: families, motives, languages.
     pub groups: Vec<GroupRow>,
+    /// What the probe knows as the replies to one prompt go apart; absent where no prompt has an
+    /// honest and a deceptive reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<Divergence>,
+    /// The probe on classes of replies that deceive nobody but look as if; empty where none were
+    /// given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hard_negatives: Vec<HardNegativeRow>,
     /// The probe's logit of every dialogue in the split, and of every control.
     pub scores: Vec<ScoredDialogue>,
     /// A few replies with the logit of every token.
@@ -178,6 +186,73 @@ pub struct GroupRow {
     pub n_scenarios: usize,
     /// AUROC inside it.
     pub auroc: Interval,
+}
+
+/// The probe along pairs of an honest and a deceptive reply to the same prompt, counted from the
+/// first token in which they differ.
+///
+/// Up to there both have the same activations, so nothing can tell them apart: an AUROC other than
+/// 0.5 at 0 tokens would be a leak.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// By tokens since the replies differ, ascending.
+    pub points: Vec<DivergencePoint>,
+    /// How early the probe flags lies; absent where there are too few controls for a threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<LeadTime>,
+}
+
+/// The probe some tokens after the replies of each pair differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DivergencePoint {
+    /// Tokens of either reply since then.
+    pub n_tokens: usize,
+    /// Pairs in which both replies have that many.
+    pub n_pairs: usize,
+    /// Honest against deceptive, by the running score.
+    pub auroc: Interval,
+}
+
+/// How early lies are flagged, by a threshold on the largest running score of a whole reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeadTime {
+    /// Largest tolerated share of ordinary replies with a flag anywhere.
+    pub fpr_budget: f64,
+    /// The threshold.
+    pub threshold: f64,
+    /// False alarms on the controls of the split.
+    pub realised_fpr: Proportion,
+    /// Deceptive replies flagged at some token.
+    pub flagged: Proportion,
+    /// Deceptive replies flagged before the first token of the lie, of those whose lie is marked.
+    pub before_lie: Proportion,
+    /// Lies that begin within the first eight tokens since the replies differ, of the same: there
+    /// is little to be early on.
+    pub begins_early: Proportion,
+    /// Median of tokens from the flag to the first token of the lie, over flagged lies; negative
+    /// where the flag comes later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_lead: Option<f64>,
+}
+
+/// The probe on one class of hard negatives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HardNegativeRow {
+    /// What the replies are.
+    pub label: Label,
+    /// Scenarios.
+    pub n_scenarios: usize,
+    /// False alarms at each certified threshold of the probe.
+    pub alarms: Vec<BudgetAlarms>,
+}
+
+/// False alarms at one threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetAlarms {
+    /// Budget of the threshold on ordinary traffic.
+    pub fpr_budget: f64,
+    /// Replies flagged.
+    pub alarms: Proportion,
 }
 
 /// The probe's logit of one dialogue.

@@ -34,8 +34,9 @@ pub use audit::AuditRow;
 pub use dialogue::{Belief, Dialogue, Key, KeyKind, Message, Span, ToolCall};
 pub use error::Error;
 pub use evaluation::{
-    DatasetSummary, DetectorKind, DetectorRow, Evaluation, GroupRow, LayerRow, ModelSummary,
-    OperatingPoint, ProbeSummary, ScoredDialogue, SplitCounts, TokenLogit, TokenTrace,
+    BudgetAlarms, DatasetSummary, DetectorKind, DetectorRow, Divergence, DivergencePoint,
+    Evaluation, GroupRow, HardNegativeRow, LayerRow, LeadTime, ModelSummary, OperatingPoint,
+    ProbeSummary, ScoredDialogue, SplitCounts, TokenLogit, TokenTrace,
 };
 pub use fingerprint::{Adapter, ModelFingerprint, ProbeMatch};
 pub use format_version::FormatVersion;

@@ -56,6 +56,17 @@ fn evaluate_prints_every_baseline_and_a_report() {
     ]);
     let probe = folder.path().join("judged").display().to_string();
     let report = folder.path().join("report.html");
+    // One hard negative in a hundred: every class, one after another in the file.
+    let negatives = std::fs::read_to_string("datasets/hard-negatives/dialogues.jsonl").unwrap();
+    let negatives: Vec<&str> = negatives.lines().step_by(100).collect();
+    let (data, hard) = (
+        folder.path().join("negatives.jsonl").display().to_string(),
+        folder.path().join("store-negatives").display().to_string(),
+    );
+    std::fs::write(&data, negatives.join("\n")).unwrap();
+    expect_ok(&[
+        "capture", &data, "--out", &hard, "--model", &model, "--layers", "3,12",
+    ]);
     let json = expect_ok(&[
         "evaluate",
         &probe,
@@ -63,6 +74,8 @@ fn evaluate_prints_every_baseline_and_a_report() {
         &store,
         "--controls",
         &controls,
+        "--negatives",
+        &hard,
         "--model",
         &model,
         "--json",
@@ -93,7 +106,27 @@ fn evaluate_prints_every_baseline_and_a_report() {
     let one_percent = &evaluation.detectors[0].operating_points[1];
     assert_eq!(one_percent.note.as_deref(), Some("needs n ≥ 299, has 60"));
     assert!(one_percent.threshold.is_none());
+    // Up to where two replies differ, their activations are the same.
+    let parting = evaluation.divergence.unwrap();
+    assert_eq!(parting.points[0].n_tokens, 0);
+    assert!((parting.points[0].auroc.value - 0.5).abs() < 1e-12);
+    assert!(parting.points.len() > 2 && parting.lead.is_some());
+    let of_classes: usize = evaluation
+        .hard_negatives
+        .iter()
+        .map(|r| r.n_scenarios)
+        .sum();
+    assert_eq!(
+        (evaluation.hard_negatives.len(), of_classes),
+        (9, negatives.len())
+    );
+    for row in &evaluation.hard_negatives {
+        // One threshold: there are too few controls for the other.
+        assert_eq!(row.alarms.len(), 1, "{}", row.label);
+        assert_eq!(row.alarms[0].alarms.n, row.n_scenarios as u64);
+    }
     let html = std::fs::read_to_string(report).unwrap();
+    assert!(html.contains("False alarms on hard negatives") && html.contains("Lead time"));
     assert!(html.contains("needs n ≥ 299, has 60") && html.contains("tf-idf"));
     assert!(folder.path().join("judged/eval.json").exists());
 }

@@ -153,6 +153,8 @@ fn evaluation() -> Evaluation {
                 level: 0.95,
             },
         }],
+        divergence: None,
+        hard_negatives: vec![],
         scores: vec![],
         traces: vec![],
         caveats: vec!["Replies were written by hand.".into()],
