@@ -3,6 +3,7 @@
 mod baselines;
 mod divergence;
 mod held_out;
+mod lights;
 mod negatives;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,11 @@ use candor_probe::Bundle;
 use candor_probe::evaluate::{
     Detector, FPR_BUDGETS, Scored, auroc_difference, auroc_of, detector_row,
 };
+use candor_probe::metric::{Bootstrap, same_prompt_interval};
 use candor_schema::{
     DatasetSummary, DetectorKind, Dialogue, Evaluation, FormatVersion, GroupRow, LayerRow,
-    ModelSummary, Motive, ProbeSummary, ScoredDialogue, Split, SplitCounts, TokenLogit, TokenTrace,
+    ModelSummary, Motive, ProbeSummary, SamePrompt, ScoredDialogue, Split, SplitCounts, TokenLogit,
+    TokenTrace,
 };
 
 use crate::args::{self, ModelArgs};
@@ -231,6 +234,7 @@ pub(crate) fn evaluate(
         Some(store) => negatives::rows(probe, &detectors[0], store, split)?,
         None => Vec::new(),
     };
+    let same_prompt = same_prompt(&data.split, &scored, data.seed)?;
     let sweep = config.extra.get(LAYER_SWEEP).cloned();
     let layers: Vec<LayerRow> = sweep
         .map(serde_json::from_value)
@@ -258,7 +262,7 @@ pub(crate) fn evaluate(
             logit: reply.score(probe)?.logit.as_f64(),
         });
     }
-    let evaluation = Evaluation {
+    let mut evaluation = Evaluation {
         format_version: FormatVersion::CURRENT,
         candor_version: env!("CARGO_PKG_VERSION").into(),
         command: command.to_owned(),
@@ -282,10 +286,14 @@ pub(crate) fn evaluate(
         caveats: caveats(&data, split, &detectors),
         detectors,
         layers,
+        lights: Vec::new(),
+        same_prompt,
         divergence,
         hard_negatives,
         scores,
     };
+    let dialogues: Vec<Dialogue> = replies.into_iter().map(|reply| reply.dialogue).collect();
+    evaluation.lights = lights::lights(&evaluation, &dialogues);
     Ok(evaluation)
 }
 
@@ -319,6 +327,25 @@ fn count(counts: &mut SplitCounts, split: Split) -> &mut usize {
         Split::Calibration => &mut counts.calibration,
         Split::Test => &mut counts.test,
     }
+}
+
+/// The probe among replies to the same prompt.
+fn same_prompt(
+    replies: &[&Reply],
+    scored: &[Scored],
+    seed: u64,
+) -> anyhow::Result<Option<SamePrompt>> {
+    let prompts = replies
+        .iter()
+        .map(|reply| reply.prompt())
+        .collect::<anyhow::Result<Vec<String>>>()?;
+    let logits: Vec<f64> = scored.iter().map(|scored| scored.logit).collect();
+    let labels: Vec<bool> = scored.iter().map(|scored| scored.deceptive).collect();
+    let scenarios: Vec<&str> = scored.iter().map(|s| s.scenario.as_str()).collect();
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let bootstrap = Bootstrap::seeded(seed);
+    let found = same_prompt_interval(&logits, &labels, &prompts, &scenarios, &bootstrap)?;
+    Ok(found.map(|(n_prompts, auroc)| SamePrompt { n_prompts, auroc }))
 }
 
 /// The probe on each family, motive, mode and language.

@@ -30,6 +30,13 @@ impl Reply {
         }
     }
 
+    /// The messages before the reply, as one text: equal where the prompts are.
+    pub(crate) fn prompt(&self) -> anyhow::Result<String> {
+        let messages = &self.dialogue.messages;
+        let prompt = &messages[..messages.len().saturating_sub(1)];
+        serde_json::to_string(prompt).context("a prompt as JSON")
+    }
+
     /// The mean vector at the first hook point, `[width]`.
     pub(crate) fn mean(&self, width: usize) -> Vec<f32> {
         let n_tokens = self.tokens.len().max(1) as f64;

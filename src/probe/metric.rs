@@ -6,6 +6,7 @@ mod brier;
 mod ece;
 mod proportion;
 mod roc;
+mod same_prompt;
 
 pub use auroc::auroc;
 pub use bootstrap::{Bootstrap, auroc_difference_interval, auroc_interval};
@@ -13,6 +14,7 @@ pub use brier::brier;
 pub use ece::ece;
 pub use proportion::proportion;
 pub use roc::roc;
+pub use same_prompt::same_prompt_interval;
 
 use crate::error::{Error, Result, check_finite_f64, check_length};
 

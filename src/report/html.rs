@@ -1,6 +1,6 @@
 //! The page.
 
-use candor_schema::{DatasetSummary, Evaluation, LayerRow, SplitCounts};
+use candor_schema::{DatasetSummary, Evaluation, LayerRow, LightColour, SplitCounts};
 
 use crate::evaluation::{best_baseline, count, headline, probe_row};
 use crate::markup::Markup;
@@ -35,6 +35,7 @@ pub fn html(evaluation: &Evaluation) -> String {
         .raw("</style></head><body><main>\n");
 
     page.piece(&header(evaluation));
+    page.piece(&lights(evaluation));
     page.piece(&caveats(evaluation));
 
     page.raw("\n<section><h2>Results</h2><p>")
@@ -149,6 +150,45 @@ fn header(evaluation: &Evaluation) -> Markup {
         html.raw(" ").element("span", &[], rest).raw("</dd></div>");
     }
     html.raw("</dl></header>\n");
+    html
+}
+
+/// The checks for what fakes a result, those that fail first.
+fn lights(evaluation: &Evaluation) -> Markup {
+    let mut html = Markup::new();
+    if evaluation.lights.is_empty() {
+        return html;
+    }
+    let of = |colour: LightColour| {
+        let lights = evaluation.lights.iter();
+        lights.filter(move |light| light.colour == colour)
+    };
+    let (n_red, n_green) = (of(LightColour::Red).count(), of(LightColour::Green).count());
+    html.raw("<section class=\"lights\"><h2>Can it be believed?</h2><p>")
+        .text(&format!(
+            "A probe may look good for reasons that have nothing to do with lies. Of {} checks for such reasons {n_green} pass, {n_red} fail, and {} could not be made on these data. Where one fails, read the numbers below as that.",
+            evaluation.lights.len(),
+            evaluation.lights.len() - n_red - n_green,
+        ))
+        .raw("</p><ul>");
+    for (colour, class, word) in [
+        (LightColour::Red, "red", "fails"),
+        (LightColour::Green, "green", "passes"),
+        (LightColour::Grey, "grey", "not measured"),
+    ] {
+        for light in of(colour) {
+            html.open("li", &[("class", class)])
+                .element("b", &[], &light.check)
+                .raw(" ");
+            html.element("span", &[("class", "light")], word).element(
+                "span",
+                &[("class", "found")],
+                &light.found,
+            );
+            html.element("small", &[], &light.rule).close("li");
+        }
+    }
+    html.raw("</ul></section>\n");
     html
 }
 

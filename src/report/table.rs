@@ -98,6 +98,7 @@ pub(crate) fn detector_notes(evaluation: &Evaluation) -> Markup {
             DetectorKind::Probe | DetectorKind::HeldOut => "reads activations",
             DetectorKind::Text => "reads the reply's words",
             DetectorKind::Surface => "reads length and punctuation",
+            DetectorKind::Prompt => "reads what was asked",
             DetectorKind::Surprise => "reads the model's surprise",
             DetectorKind::Null => "knows nothing",
         };

@@ -1,6 +1,6 @@
 //! The one sentence that a reader takes away.
 
-use candor_schema::{DetectorRow, Evaluation};
+use candor_schema::{DetectorKind, DetectorRow, Evaluation};
 
 use crate::evaluation::{baselines, best_baseline, headline, probe_row};
 use crate::number::{level, percent};
@@ -41,7 +41,12 @@ pub fn verdict(evaluation: &Evaluation) -> String {
 }
 
 fn compared(evaluation: &Evaluation) -> String {
-    let beaten = |row: &DetectorRow| row.probe_minus_this.as_ref().is_some_and(|d| d.low > 0.0);
+    let probe = probe_row(evaluation).map_or(f64::NAN, |row| row.auroc.value);
+    let beaten = |row: &DetectorRow| match row.probe_minus_this {
+        Some(difference) => difference.low > 0.0,
+        // What knows nothing has an interval over its own repetitions instead.
+        None => row.kind == DetectorKind::Null && probe > row.auroc.high,
+    };
     let unbeaten: Vec<&str> = baselines(evaluation)
         .filter(|row| !beaten(row))
         .map(|row| row.name.as_str())
@@ -71,8 +76,13 @@ mod tests {
     fn a_probe_that_beats_all_baselines_is_said_so() {
         let mut evaluation = example();
         for row in &mut evaluation.detectors[1..] {
-            row.probe_minus_this.as_mut().unwrap().low = 0.01;
+            if let Some(difference) = &mut row.probe_minus_this {
+                difference.low = 0.01;
+            }
         }
+        let null = evaluation.detectors.last_mut().unwrap();
+        assert_eq!(null.kind, DetectorKind::Null);
+        (null.probe_minus_this, null.auroc.high) = (None, 0.55);
         let text = verdict(&evaluation);
         assert!(
             text.contains("more often than every baseline (the best, "),

@@ -32,6 +32,12 @@ pub struct Evaluation {
     pub layers: Vec<LayerRow>,
     /// The probe on parts of the split: families, motives, languages.
     pub groups: Vec<GroupRow>,
+    /// Checks for what fakes a result; empty where an older version measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lights: Vec<Light>,
+    /// The probe among replies to the same prompt; absent where no prompt has both kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_prompt: Option<SamePrompt>,
     /// What the probe knows as the replies to one prompt go apart; absent where no prompt has an
     /// honest and a deceptive reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +117,8 @@ pub enum DetectorKind {
     Text,
     /// The reply's length and punctuation.
     Surface,
+    /// What was asked, without the reply.
+    Prompt,
     /// The model's surprise at the reply.
     Surprise,
     /// Nothing: the probe's recipe on shuffled labels or a random direction.
@@ -185,6 +193,41 @@ pub struct GroupRow {
     /// Scenarios in it.
     pub n_scenarios: usize,
     /// AUROC inside it.
+    pub auroc: Interval,
+}
+
+/// One check for what fakes a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Light {
+    /// What a passing result may be said to be.
+    pub check: String,
+    /// Whether it passes.
+    pub colour: LightColour,
+    /// When it passes.
+    pub rule: String,
+    /// What was found.
+    pub found: String,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LightColour {
+    /// It passes.
+    Green,
+    /// It fails.
+    Red,
+    /// It could not be measured on these data.
+    Grey,
+}
+
+/// Honest against deceptive among replies to the same prompt: what a detector knows beyond what was
+/// asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SamePrompt {
+    /// Prompts with both.
+    pub n_prompts: usize,
+    /// How often the deceptive reply scores higher, ties counted half.
     pub auroc: Interval,
 }
 

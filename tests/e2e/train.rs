@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use candor_schema::LightColour;
+
 use crate::{bytes, expect_ok, model, shared};
 
 #[test]
@@ -94,6 +96,7 @@ fn evaluate_prints_every_baseline_and_a_report() {
             "judged",
             "tf-idf",
             "surface",
+            "prompt",
             "surprise",
             "entropy",
             "shuffled labels",
@@ -106,6 +109,12 @@ fn evaluate_prints_every_baseline_and_a_report() {
     let one_percent = &evaluation.detectors[0].operating_points[1];
     assert_eq!(one_percent.note.as_deref(), Some("needs n ≥ 299, has 60"));
     assert!(one_percent.threshold.is_none());
+    let light = |check: &str| {
+        let mut lights = evaluation.lights.iter();
+        lights.find(|light| light.check == check).unwrap().colour
+    };
+    assert_eq!(light("nothing in two splits"), LightColour::Green);
+    assert_eq!(light("lies of its own"), LightColour::Red);
     // Up to where two replies differ, their activations are the same.
     let parting = evaluation.divergence.unwrap();
     assert_eq!(parting.points[0].n_tokens, 0);

@@ -15,7 +15,8 @@ use crate::train::{Recipe, fit_labelled};
 type Baseline = fn(&Data<'_>, &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)>;
 
 /// Every baseline, in the order of the report.
-pub(super) const BASELINES: &[Baseline] = &[tfidf, surface_features, log_probability, entropy];
+pub(super) const BASELINES: &[Baseline] =
+    &[tfidf, surface_features, prompt, log_probability, entropy];
 
 /// Fits of the probe's recipe on shuffled labels.
 const N_SHUFFLES: u64 = 20;
@@ -29,16 +30,32 @@ fn text(reply: &Reply) -> anyhow::Result<&str> {
         .with_context(|| format!("dialogue `{}` has no reply", reply.dialogue.id))
 }
 
+/// The words of the messages before the reply.
+fn asked(reply: &Reply) -> String {
+    let messages = &reply.dialogue.messages;
+    let prompt = &messages[..messages.len().saturating_sub(1)];
+    let contents: Vec<&str> = prompt.iter().map(|m| m.content.as_str()).collect();
+    contents.join("\n")
+}
+
 /// Logistic regression on features of the training replies' text.
 fn fit_text(
     data: &Data<'_>,
     features: impl Fn(&str) -> Vec<f32>,
     options: &FitOptions,
 ) -> anyhow::Result<Projection> {
+    fit_features(data, |reply| Ok(features(text(reply)?)), options)
+}
+
+fn fit_features(
+    data: &Data<'_>,
+    features: impl Fn(&Reply) -> anyhow::Result<Vec<f32>>,
+    options: &FitOptions,
+) -> anyhow::Result<Projection> {
     let mut rows = Vec::new();
     let mut labels = Vec::new();
     for reply in &data.train {
-        rows.extend(features(text(reply)?));
+        rows.extend(features(reply)?);
         labels.push(reply.deceptive() == Some(true));
     }
     let width = rows.len() / labels.len().max(1);
@@ -80,6 +97,20 @@ fn surface_features(
         DetectorKind::Surface,
         "logistic regression on length, digits, punctuation and capitals of the reply",
         |reply| apply(&projection, &surface(text(reply)?)),
+    )
+}
+
+fn prompt(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+    let texts: Vec<String> = data.train.iter().map(|reply| asked(reply)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let vocabulary = TfIdf::fit(&texts)?;
+    let features = |reply: &Reply| Ok(vocabulary.transform(&asked(reply)));
+    let projection = fit_features(data, features, &FitOptions::TEXT)?;
+    data.row(
+        "prompt",
+        DetectorKind::Prompt,
+        "logistic regression on words and word pairs of what was asked, without the reply: where it does well, the labels follow from the prompts",
+        |reply| apply(&projection, &vocabulary.transform(&asked(reply))),
     )
 }
 

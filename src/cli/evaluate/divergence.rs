@@ -86,13 +86,10 @@ pub(super) fn divergence(
 fn pairs<'a>(replies: &[&'a Reply]) -> anyhow::Result<Vec<Pair<'a>>> {
     let mut prompts: BTreeMap<String, [Vec<&Reply>; 2]> = BTreeMap::new();
     for reply in replies {
-        let messages = &reply.dialogue.messages;
-        let prompt = &messages[..messages.len().saturating_sub(1)];
         let Some(deceptive) = reply.deceptive() else {
             continue;
         };
-        let key = serde_json::to_string(prompt).context("a prompt as JSON")?;
-        prompts.entry(key).or_default()[usize::from(deceptive)].push(reply);
+        prompts.entry(reply.prompt()?).or_default()[usize::from(deceptive)].push(reply);
     }
     let mut pairs = Vec::new();
     for [honest, deceptive] in prompts.into_values() {

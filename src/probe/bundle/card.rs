@@ -260,6 +260,7 @@ fn reads(kind: DetectorKind) -> &'static str {
         DetectorKind::Probe | DetectorKind::HeldOut => "activations",
         DetectorKind::Text => "words",
         DetectorKind::Surface => "length and punctuation",
+        DetectorKind::Prompt => "what was asked",
         DetectorKind::Surprise => "the model's surprise",
         DetectorKind::Null => "nothing",
     }

@@ -153,6 +153,8 @@ fn evaluation() -> Evaluation {
                 level: 0.95,
             },
         }],
+        lights: vec![],
+        same_prompt: None,
         divergence: None,
         hard_negatives: vec![],
         scores: vec![],

@@ -50,7 +50,7 @@ pub fn auroc_interval(
     bootstrap: &Bootstrap,
 ) -> Result<Interval> {
     let sorted = prepare(scores, labels, scenarios)?;
-    interval(labels, scenarios, bootstrap, [0.0, 1.0], |weight| {
+    interval(scenarios, bootstrap, [0.0, 1.0], |weight| {
         sorted.auroc(weight)
     })
 }
@@ -71,7 +71,7 @@ pub fn auroc_difference_interval(
 ) -> Result<Interval> {
     let a = prepare(a, labels, scenarios)?;
     let b = prepare(b, labels, scenarios)?;
-    interval(labels, scenarios, bootstrap, [-1.0, 1.0], |weight| {
+    interval(scenarios, bootstrap, [-1.0, 1.0], |weight| {
         Some(a.auroc(weight)? - b.auroc(weight)?)
     })
 }
@@ -84,8 +84,7 @@ fn prepare(scores: &[f64], labels: &[bool], scenarios: &[&str]) -> Result<Sorted
 }
 
 /// The percentile interval of `statistic`, which maps row weights to a value.
-fn interval(
-    labels: &[bool],
+pub(super) fn interval(
     scenarios: &[&str],
     bootstrap: &Bootstrap,
     [lowest, highest]: [f64; 2],
@@ -99,8 +98,7 @@ fn interval(
             expected: "at least 1",
         });
     }
-    debug_assert_eq!(labels.len(), scenarios.len());
-    let value = statistic(&|_| 1).expect("both classes occur, as `prepare` checked");
+    let value = statistic(&|_| 1).expect("defined over all rows, as the caller checked");
     let level = bootstrap.level;
     // Sorted, so that the draws do not depend on the order of rows.
     let names: Vec<&str> = scenarios

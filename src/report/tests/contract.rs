@@ -78,7 +78,9 @@ fn poison(value: &mut Value) -> usize {
             .iter_mut()
             // These are closed vocabularies: anything else does not parse.
             .filter(|(name, value)| match name.as_str() {
-                "format_version" | "hook_point" | "hook_points" | "label" | "split" => false,
+                "format_version" | "hook_point" | "hook_points" | "label" | "split" | "colour" => {
+                    false
+                }
                 "kind" => !is_detector_kind(value),
                 _ => true,
             })
