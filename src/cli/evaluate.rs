@@ -19,11 +19,12 @@ use candor_probe::evaluate::{
 use candor_probe::metric::{Bootstrap, same_prompt_interval};
 use candor_schema::{
     DatasetSummary, DetectorKind, Dialogue, Evaluation, FormatVersion, GroupRow, LayerRow,
-    ModelSummary, Motive, ProbeSummary, SamePrompt, ScoredDialogue, Split, SplitCounts, TokenLogit,
-    TokenTrace,
+    ModelFingerprint, ModelSummary, Motive, ProbeMatch, ProbeSummary, SamePrompt, ScoredDialogue,
+    Split, SplitCounts, TokenLogit, TokenTrace,
 };
 
 use crate::args::{self, ModelArgs};
+use crate::exit::{Exit, Failure};
 use crate::replies::{self, Reply};
 use crate::train::LAYER_SWEEP;
 use crate::{output, progress};
@@ -167,8 +168,9 @@ impl Data<'_> {
             calibration_controls: &of(&self.calibration)?,
             test_controls: &of(&self.test_controls)?,
         };
-        let row = detector_row(&detector, &FPR_BUDGETS, self.seed)
+        let mut row = detector_row(&detector, &FPR_BUDGETS, self.seed)
             .with_context(|| format!("detector `{name}`"))?;
+        row.same_prompt = same_prompt(&self.split, &scored, self.seed)?;
         Ok((row, scored))
     }
 }
@@ -183,6 +185,7 @@ pub(crate) fn evaluate(
 ) -> anyhow::Result<Evaluation> {
     let (store, controls) = (stores.labelled, stores.controls);
     let config = bundle.config();
+    check_model(&config.fingerprint, model, stores)?;
     let probe = bundle.probe();
     let replies = replies::load(store, probe.hook_points())?;
     let control_replies = replies::load(controls, probe.hook_points())?;
@@ -234,7 +237,6 @@ pub(crate) fn evaluate(
         Some(store) => negatives::rows(probe, &detectors[0], store, split)?,
         None => Vec::new(),
     };
-    let same_prompt = same_prompt(&data.split, &scored, data.seed)?;
     let sweep = config.extra.get(LAYER_SWEEP).cloned();
     let layers: Vec<LayerRow> = sweep
         .map(serde_json::from_value)
@@ -287,13 +289,15 @@ pub(crate) fn evaluate(
         detectors,
         layers,
         lights: Vec::new(),
-        same_prompt,
         divergence,
         hard_negatives,
         scores,
     };
-    let dialogues: Vec<Dialogue> = replies.into_iter().map(|reply| reply.dialogue).collect();
-    evaluation.lights = lights::lights(&evaluation, &dialogues);
+    let dialogues = |replies: Vec<Reply>| -> Vec<Dialogue> {
+        replies.into_iter().map(|reply| reply.dialogue).collect()
+    };
+    let (labelled, ordinary) = (dialogues(replies), dialogues(control_replies));
+    evaluation.lights = lights::lights(&evaluation, &labelled, &ordinary);
     Ok(evaluation)
 }
 
@@ -329,7 +333,36 @@ fn count(counts: &mut SplitCounts, split: Split) -> &mut usize {
     }
 }
 
-/// The probe among replies to the same prompt.
+/// A probe, its model and everything that was captured belong together, or every number is noise.
+fn check_model(probe: &ModelFingerprint, model: &Model, stores: Stores<'_>) -> anyhow::Result<()> {
+    let of = |store: &Store| store.manifest().model.clone();
+    let mut others = vec![
+        ("the model", model.fingerprint().clone()),
+        ("`--store`", of(stores.labelled)),
+        ("`--controls`", of(stores.controls)),
+    ];
+    others.extend(stores.negatives.map(|store| ("`--negatives`", of(store))));
+    for (what, other) in others {
+        if probe.compare(&other) != ProbeMatch::Exact {
+            return Err(Failure::error(
+                Exit::Mismatch,
+                format!(
+                    "the probe was made on {} ({}, {}), and {what} is of {} ({}, {})",
+                    probe.base,
+                    probe.quantisation,
+                    probe.compute,
+                    other.base,
+                    other.quantisation,
+                    other.compute
+                ),
+                "capture and evaluate with the probe's own model, weights, adapters and `--compute`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A detector among replies to the same prompt.
 fn same_prompt(
     replies: &[&Reply],
     scored: &[Scored],

@@ -44,7 +44,8 @@ pub struct Detector<'a> {
 }
 
 /// Measures a detector: AUROC with its bootstrap interval over scenarios, the ROC curve, and one operating
-/// point per budget. `probe_minus_this` is left empty; [`auroc_difference`] fills it.
+/// point per budget. `probe_minus_this` is left empty for [`auroc_difference`] to fill, `same_prompt` for
+/// [`crate::metric::same_prompt_interval`].
 ///
 /// A budget for which there are too few calibration controls has no threshold and a note that says so.
 ///
@@ -64,6 +65,7 @@ pub fn detector_row(detector: &Detector<'_>, budgets: &[f64], seed: u64) -> Resu
         description: detector.description.to_owned(),
         auroc: auroc_of(detector.scored, seed)?,
         probe_minus_this: None,
+        same_prompt: None,
         operating_points,
         roc: roc(&logits, &labels)?,
     })

@@ -164,6 +164,7 @@ impl Probe {
         }
         let mut state = self.start();
         let mut tokens = Vec::with_capacity(n_tokens);
+        let mut running = Vec::with_capacity(n_tokens);
         for token in 0..n_tokens {
             let vectors: Vec<&[f32]> = self
                 .readings
@@ -172,11 +173,13 @@ impl Probe {
                 .map(|(reading, rows)| &rows[token * reading.width()..][..reading.width()])
                 .collect();
             tokens.push(state.push(self, &vectors)?);
+            running.extend(state.logit());
         }
         Ok(ReplyScore {
             logit: state.logit().ok_or(Error::Empty { what: "tokens" })?,
             readings: state.readings(),
             tokens,
+            running,
         })
     }
 
@@ -199,6 +202,8 @@ pub struct ReplyScore {
     pub readings: Vec<Logit>,
     /// `[token]`, combined but not pooled.
     pub tokens: Vec<Logit>,
+    /// `[token]`, pooled over the tokens up to each and combined; the last is `logit`.
+    pub running: Vec<Logit>,
 }
 
 /// A probe at work on one reply. A clone goes its own way, for snapshots and branches.

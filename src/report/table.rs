@@ -50,6 +50,7 @@ pub(crate) fn detectors(evaluation: &Evaluation) -> Markup {
     let columns = [
         "detector",
         auroc.as_str(),
+        "among replies to one prompt",
         "probe minus this",
         "recall at 5\u{a0}% false alarms",
         "realised false alarms on test controls",
@@ -75,6 +76,10 @@ pub(crate) fn detectors(evaluation: &Evaluation) -> Markup {
             cells: vec![
                 name,
                 Cell::new(interval(&row.auroc)),
+                Cell::new(
+                    row.same_prompt
+                        .map_or_else(|| NONE.to_owned(), |same| interval(&same.auroc)),
+                ),
                 Cell::new(
                     row.probe_minus_this
                         .as_ref()

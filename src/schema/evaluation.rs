@@ -35,9 +35,6 @@ pub struct Evaluation {
     /// Checks for what fakes a result; empty where an older version measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lights: Vec<Light>,
-    /// The probe among replies to the same prompt; absent where no prompt has both kinds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub same_prompt: Option<SamePrompt>,
     /// What the probe knows as the replies to one prompt go apart; absent where no prompt has an
     /// honest and a deceptive reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +137,10 @@ pub struct DetectorRow {
     /// probe itself and for its recipe on held-out families.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_minus_this: Option<Interval>,
+    /// Among replies to the same prompt; absent where no prompt has both kinds, and for rows over
+    /// several fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_prompt: Option<SamePrompt>,
     /// Thresholds from calibration controls, and what they do on the split.
     pub operating_points: Vec<OperatingPoint>,
     /// Points `(false-alarm rate, recall)` from (0, 0) to (1, 1).

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candor_schema::LightColour;
 
-use crate::{bytes, expect_ok, model, shared};
+use crate::{bytes, expect_error, expect_ok, model, shared};
 
 #[test]
 fn the_same_inputs_give_the_same_bytes() {
@@ -84,6 +84,35 @@ fn evaluate_prints_every_baseline_and_a_report() {
         "--report",
         &report.display().to_string(),
     ]);
+    // What does not belong to the probe, or holds nothing, is refused, and the bundle stays.
+    let before = bytes(Path::new(&probe));
+    for (negatives, compute, code, message) in [
+        (&hard, "f32", 4, "the model is of"),
+        (&store, "int8", 3, "has none in the test split"),
+        (
+            &store_in_f32(&data, &model, folder.path()),
+            "int8",
+            4,
+            "`--negatives` is of",
+        ),
+    ] {
+        let arguments = [
+            "evaluate",
+            &probe,
+            "--store",
+            &store,
+            "--controls",
+            &controls,
+            "--negatives",
+            negatives,
+            "--model",
+            &model,
+            "--compute",
+            compute,
+        ];
+        expect_error(&arguments, code, &[message, "hint:"]);
+    }
+    assert_eq!(before, bytes(Path::new(&probe)));
     let evaluation: candor_schema::Evaluation = serde_json::from_str(&json).unwrap();
     let names: Vec<&str> = evaluation
         .detectors
@@ -138,4 +167,22 @@ fn evaluate_prints_every_baseline_and_a_report() {
     assert!(html.contains("False alarms on hard negatives") && html.contains("Lead time"));
     assert!(html.contains("needs n ≥ 299, has 60") && html.contains("tf-idf"));
     assert!(folder.path().join("judged/eval.json").exists());
+}
+
+/// The same dialogues captured with another arithmetic, which is another model to a threshold.
+fn store_in_f32(data: &str, model: &str, folder: &Path) -> String {
+    let out = folder.join("store-f32").display().to_string();
+    expect_ok(&[
+        "capture",
+        data,
+        "--out",
+        &out,
+        "--model",
+        model,
+        "--layers",
+        "3,12",
+        "--compute",
+        "f32",
+    ]);
+    out
 }

@@ -238,6 +238,7 @@ fn null_row(name: &str, description: &str, mut aurocs: Vec<f64>) -> DetectorRow 
             level: 0.95,
         },
         probe_minus_this: None,
+        same_prompt: None,
         operating_points: Vec::new(),
         roc: Vec::new(),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candor_probe::evaluate::{CONFIDENCE, DELTA, Scored, auroc_of};
 use candor_probe::metric::proportion;
-use candor_probe::{Probe, Threshold, threshold};
+use candor_probe::{Logit, Probe, Threshold, threshold};
 use candor_schema::{Divergence, DivergencePoint, LeadTime, Proportion};
 
 use crate::replies::Reply;
@@ -107,24 +107,8 @@ fn pairs<'a>(replies: &[&'a Reply]) -> anyhow::Result<Vec<Pair<'a>>> {
 
 /// The running score after each token of a reply.
 fn scores(probe: &Probe, reply: &Reply) -> anyhow::Result<Vec<f64>> {
-    let n_tokens = reply.tokens.len();
-    let mut state = probe.start();
-    let mut scores = Vec::with_capacity(n_tokens);
-    for token in 0..n_tokens {
-        let vectors: Vec<&[f32]> = reply
-            .vectors
-            .iter()
-            .map(|values| {
-                let width = values.len() / n_tokens;
-                &values[token * width..(token + 1) * width]
-            })
-            .collect();
-        state
-            .push(probe, &vectors)
-            .with_context(|| format!("dialogue `{}`", reply.dialogue.id))?;
-        scores.extend(state.logit().map(candor_probe::Logit::as_f64));
-    }
-    Ok(scores)
+    let running = reply.score(probe)?.running.into_iter();
+    Ok(running.map(Logit::as_f64).collect())
 }
 
 fn largest(scores: &[f64]) -> f64 {

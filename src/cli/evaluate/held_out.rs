@@ -92,6 +92,7 @@ pub(super) fn row(
         ),
         auroc: auroc_interval(&scores, &labels, &scenarios, &bootstrap)?,
         probe_minus_this: None,
+        same_prompt: None,
         operating_points: Vec::new(),
         roc: Vec::new(),
     }))

@@ -8,6 +8,7 @@ use candor_probe::evaluate::CONFIDENCE;
 use candor_probe::metric::proportion;
 use candor_schema::{BudgetAlarms, DetectorRow, HardNegativeRow, Label, Split};
 
+use crate::exit::{Exit, Failure};
 use crate::replies::{self, Reply};
 
 /// False alarms of each class at the probe's certified thresholds.
@@ -29,6 +30,13 @@ pub(super) fn rows(
             let class = classes.entry(label.to_string());
             class.or_insert_with(|| (label, Vec::new())).1.push(reply);
         }
+    }
+    if classes.is_empty() {
+        return Err(Failure::error(
+            Exit::BadInput,
+            format!("the store of hard negatives has none in the {split} split"),
+            "give a store of replies labelled `mistaken`, `fiction`, `sarcasm` …; those in datasets/hard-negatives are all `test`",
+        ));
     }
     let mut rows = Vec::new();
     for (label, replies) in classes.into_values() {

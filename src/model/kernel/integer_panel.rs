@@ -46,7 +46,7 @@ impl Layout {
         n_blocks * self.quant_bytes() + kinds * (factors * size_of::<f16>() + own)
     }
 
-    /// Whether its name is that of four-bit integers.
+    /// Its name for display.
     pub(super) fn name(self) -> &'static str {
         match self.bits {
             Bits::Four => "int4",

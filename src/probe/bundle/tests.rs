@@ -154,7 +154,6 @@ fn evaluation() -> Evaluation {
             },
         }],
         lights: vec![],
-        same_prompt: None,
         divergence: None,
         hard_negatives: vec![],
         scores: vec![],
