@@ -1,5 +1,5 @@
 # One-line aliases; see README.md.
-.PHONY: demo test check-interop check-report bench bench-model dist deny fmt clean
+.PHONY: demo test check-interop check-report bench bench-model bench-gpu dist deny fmt clean
 
 demo:            ## the whole loop on the default model
 	cargo run --release --locked --quiet -- demo
@@ -18,6 +18,9 @@ bench:           ## tokens per second beside candle-transformers and transformer
 
 bench-model:     ## capture, decode, memory and loading beside transformers and llama.cpp
 	bash tests/bench/model.sh
+
+bench-gpu:       ## values and speed on a GPU beside transformers; ARGS="--device tensors --small" needs none
+	bash tests/bench/gpu.sh $(ARGS)
 
 dist:            ## a stripped binary archive with checksums in dist/
 	bash tests/dist.sh

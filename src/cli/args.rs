@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use candor_detect::Detector;
-use candor_model::{Compute, Model, Options};
+use candor_model::{Compute, Device, Model, Options};
 
 use crate::exit::{Exit, Failure};
 use crate::pull;
@@ -19,9 +19,12 @@ pub(crate) struct ModelArgs {
     /// Folder that holds pulled models [default: the user's cache folder]
     #[arg(long, env = "CANDOR_MODEL_DIR")]
     pub(crate) model_dir: Option<PathBuf>,
-    /// Arithmetic of quantised weights
-    #[arg(long, env = "CANDOR_COMPUTE", value_enum, default_value = "int8")]
-    pub(crate) compute: ComputeArg,
+    /// Where the model runs: `cpu`, `cuda`, `cuda:1` or `metal`; `tensors` is what GPUs run, on the CPU
+    #[arg(long, env = "CANDOR_DEVICE", value_parser = device, default_value = "cpu")]
+    pub(crate) device: Device,
+    /// Arithmetic of products with weights [default: int8 on the CPU, bf16 on a GPU]
+    #[arg(long, env = "CANDOR_COMPUTE", value_enum)]
+    pub(crate) compute: Option<ComputeArg>,
     /// Folder of an adapter as PEFT saves it, with a factor other than 1 after `=`; may be
     /// given several times
     #[arg(
@@ -38,17 +41,28 @@ pub(crate) struct ModelArgs {
 pub(crate) enum ComputeArg {
     /// Weights opened to dense f32: the exact reference, slow and large
     F32,
-    /// Weights as stored, activations rounded to eight bits with one scale per 32
+    /// Weights as stored, activations rounded to eight bits with one scale per 32; on the CPU
     Int8,
+    /// Weights opened to bf16 and activations rounded to it; on a GPU
+    Bf16,
+}
+
+/// A device by its name.
+fn device(text: &str) -> Result<Device, String> {
+    text.parse().map_err(|error: candor_model::Error| {
+        let hint = error.hint().unwrap_or_default();
+        format!("{error}: {hint}")
+    })
 }
 
 impl ModelArgs {
-    /// A model by name or path, with the default arithmetic and no adapter.
+    /// A model by name or path, on the CPU with the default arithmetic and no adapter.
     pub(crate) fn named(model: String, model_dir: Option<PathBuf>) -> Self {
         Self {
             model,
             model_dir,
-            compute: ComputeArg::Int8,
+            device: Device::Cpu,
+            compute: None,
             adapters: Vec::new(),
         }
     }
@@ -69,10 +83,12 @@ impl ModelArgs {
             }
         });
         Ok(Options {
-            compute: match self.compute {
+            device: self.device,
+            compute: self.compute.map(|compute| match compute {
                 ComputeArg::F32 => Compute::F32,
                 ComputeArg::Int8 => Compute::Int8,
-            },
+                ComputeArg::Bf16 => Compute::Bf16,
+            }),
             adapters: adapters.collect::<anyhow::Result<_>>()?,
         })
     }

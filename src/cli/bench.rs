@@ -32,7 +32,7 @@ pub(crate) struct Args {
         env = "CANDOR_WHAT",
         value_enum,
         value_delimiter = ',',
-        default_value = "prefill,decode,capture,load,depth"
+        default_value = "prefill,decode,observe,capture,load,depth"
     )]
     what: Vec<What>,
     /// How often, after a warm-up
@@ -52,7 +52,9 @@ enum What {
     Prefill,
     /// 64 tokens one by one after a prefill, without probes and with one per layer
     Decode,
-    /// Four texts of 512 tokens, every layer, to Parquet on disk
+    /// Four texts of 512 tokens, every layer, to main memory
+    Observe,
+    /// The same to Parquet on disk
     Capture,
     /// Opening the file, beside reading and hashing it
     Load,
@@ -86,6 +88,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         add("decode_probed_tokens_per_s", probed);
         add("probe_share_of_step", share);
     }
+    if args.what.contains(&What::Observe) {
+        observing(&model)?;
+        let rates = (0..args.rounds).map(|_| observing(&model));
+        add(
+            "observe_tokens_per_s",
+            rates.collect::<anyhow::Result<_>>()?,
+        );
+    }
     if args.what.contains(&What::Capture) {
         add("capture_tokens_per_s", capturing(&model, args)?);
     }
@@ -94,6 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         figures.insert("depth_ms".into(), json!(depths));
     }
     figures.insert("compute".into(), json!(model.fingerprint().compute));
+    figures.insert("device".into(), json!(model.device().to_string()));
     figures.insert("weights_bytes".into(), json!(model.weight_bytes()));
     figures.insert("peak_rss_bytes".into(), json!(peak_rss_bytes()));
     if args.json {
@@ -213,6 +224,32 @@ fn step(
     };
     model.step(&mut [item], model.config().n_layers, hooks)?;
     Ok(())
+}
+
+/// Tokens per second with every layer's stream brought to main memory.
+fn observing(model: &Model) -> anyhow::Result<f64> {
+    let n_layers = model.config().n_layers;
+    let points: Vec<HookPoint> = (0..n_layers).map(HookPoint::resid_post).collect();
+    let texts: Vec<Vec<u32>> = (0..N_CAPTURED)
+        .map(|row| token_ids(N_PREFILL * row, N_PREFILL))
+        .collect();
+    let mut recorder = Recorder::new(&points, vec![0; N_CAPTURED]);
+    let mut sequences: Vec<Sequence> = texts.iter().map(|_| Sequence::new()).collect();
+    let mut items: Vec<StepItem<'_>> = sequences
+        .iter_mut()
+        .zip(&texts)
+        .map(|(sequence, tokens)| StepItem {
+            sequence,
+            tokens,
+            logits: LogitRows::None,
+        })
+        .collect();
+    let start = Instant::now();
+    let mut hooks = Hooks::none().observe(&mut recorder);
+    model.step(&mut items, n_layers, &mut hooks)?;
+    let seconds = start.elapsed().as_secs_f64();
+    anyhow::ensure!(recorder.item(0)[0].len() == N_PREFILL * model.config().d_model);
+    Ok((N_CAPTURED * N_PREFILL) as f64 / seconds)
 }
 
 /// Tokens per second of a whole capture, from token ids to the closed files.

@@ -22,8 +22,6 @@ use crate::{output, progress};
 
 /// Dialogues per part: small enough that little is lost with a part, large enough for a fair file.
 const DIALOGUES_PER_PART: usize = 64;
-/// Rows that one forward pass is filled to.
-const BATCH_ROWS: usize = 512;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -335,7 +333,7 @@ fn capture_part(
         // Fill one pass with as many whole dialogues as fit; batches never cross a part.
         let mut end = next + 1;
         let mut n_rows = tokens[next].response.end;
-        while end < tokens.len() && n_rows + tokens[end].response.end <= BATCH_ROWS {
+        while end < tokens.len() && n_rows + tokens[end].response.end <= model.max_rows() {
             n_rows += tokens[end].response.end;
             end += 1;
         }

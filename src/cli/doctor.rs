@@ -16,6 +16,17 @@ pub(crate) fn run(args: &Args) {
         "cpu features    {}",
         args::cpu_features().join(", ")
     ));
+    let devices = candor_model::DEVICES.iter().map(|(kind, built)| {
+        if *built {
+            (*kind).to_owned()
+        } else {
+            format!("{kind} (build with `--features {kind}`)")
+        }
+    });
+    output::line(format!(
+        "devices         {}",
+        devices.collect::<Vec<_>>().join(", ")
+    ));
     output::line(format!(
         "architectures   {}",
         candor_model::architecture_names().join(", ")

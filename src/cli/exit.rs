@@ -98,10 +98,15 @@ fn code(error: &anyhow::Error) -> u8 {
         if cause.is::<candor_server::Error>() {
             return 2;
         }
-        if cause.is::<candor_dataset::Error>()
-            || cause.is::<candor_model::Error>()
-            || cause.is::<candor_probe::Error>()
-        {
+        if let Some(error) = cause.downcast_ref::<candor_model::Error>() {
+            return match error {
+                candor_model::Error::DeviceNotBuilt { .. }
+                | candor_model::Error::ComputeOnDevice { .. } => 2,
+                candor_model::Error::NoDevice { .. } => 1,
+                _ => 3,
+            };
+        }
+        if cause.is::<candor_dataset::Error>() || cause.is::<candor_probe::Error>() {
             return 3;
         }
     }

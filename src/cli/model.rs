@@ -11,7 +11,7 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Show the models that can be pulled by name, and the supported architectures
     List(ListArgs),
-    /// Show a model's sizes, hook points, types, memory and fingerprint
+    /// Show a model's sizes, hook points, device, types, memory and fingerprint
     Info(InfoArgs),
 }
 
@@ -122,7 +122,7 @@ fn info(args: &InfoArgs) -> anyhow::Result<()> {
             .map(|(site, width)| (site.hook_name().to_owned(), (*width).into()))
             .collect();
         output::line(serde_json::to_string_pretty(&serde_json::json!({
-            "name": model.name(), "config": config, "fingerprint": model.fingerprint(), "hook_points": sites,
+            "name": model.name(), "device": model.device().to_string(), "config": config, "fingerprint": model.fingerprint(), "hook_points": sites,
             "weight_types": model.weight_types(), "packed_types": model.packed_types(), "weight_bytes": model.weight_bytes(),
             "cache_bytes_per_token": model.cache_bytes_per_token(),
         }))?);
@@ -148,6 +148,11 @@ fn info(args: &InfoArgs) -> anyhow::Result<()> {
             site.hook_name()
         ));
     }
+    output::line(format!(
+        "device          {}, {} rows at a time",
+        model.device(),
+        model.max_rows()
+    ));
     for kind in model.weight_types() {
         output::line(format!(
             "file type       {}: {} tensors, {} MB",

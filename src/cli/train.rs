@@ -140,7 +140,7 @@ pub(crate) fn train(
         return Err(Failure::error(
             Exit::Mismatch,
             "the two stores were captured from different models",
-            "capture both with the same model, types and `--compute`",
+            "capture both with the same model, types, `--device` and `--compute`",
         ));
     }
     let points: Vec<HookPoint> = manifest

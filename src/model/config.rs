@@ -164,4 +164,16 @@ impl DecoderConfig {
             _ => &self.rope,
         }
     }
+
+    /// The row of the file that becomes row `row` of queries or keys: where the file has them
+    /// interleaved (`0, h/2, 1, h/2 + 1, …`, as llama.cpp's converter writes them), they are put
+    /// back into half-split order.
+    pub(crate) fn row_in_file(&self, row: usize) -> usize {
+        if !self.interleaved_rope_weights {
+            return row;
+        }
+        let half = self.d_head / 2;
+        let (head, i) = (row / self.d_head, row % self.d_head);
+        head * self.d_head + 2 * (i % half) + i / half
+    }
 }

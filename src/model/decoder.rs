@@ -22,6 +22,7 @@ use crate::sequence::Sequence;
 use block::Block;
 
 pub use load::Compute;
+pub(crate) use mixture::choose;
 
 /// Weights, and the pass over them.
 #[derive(Debug)]
@@ -101,11 +102,6 @@ impl Machine {
 impl Decoder {
     pub(crate) fn config(&self) -> &DecoderConfig {
         &self.config
-    }
-
-    /// Bytes of all weights in memory.
-    pub(crate) fn weight_bytes(&self) -> usize {
-        self.matrices().map(Packed::n_bytes).sum()
     }
 
     /// Every matrix.

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use candor_schema::HookPoint;
 
+use crate::decoder::Compute;
+use crate::device::Device;
+
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -214,6 +217,37 @@ pub enum Error {
     /// A snapshot of another model.
     #[error("the snapshot belongs to another model")]
     ForeignSnapshot,
+    /// A sequence that a model on another kind of device computed.
+    #[error("the sequence was computed on another device")]
+    ForeignSequence,
+    /// A device that has no such name.
+    #[error("unknown device `{found}`")]
+    UnknownDevice {
+        /// What was asked for.
+        found: String,
+    },
+    /// A device that this build cannot use.
+    #[error("this build has no support for the device `{device}`")]
+    DeviceNotBuilt {
+        /// What was asked for.
+        device: Device,
+    },
+    /// A device that is not there, or does not work.
+    #[error("the device `{device}` cannot be used")]
+    NoDevice {
+        /// What was asked for.
+        device: Device,
+        /// Why.
+        source: candle_core::Error,
+    },
+    /// An arithmetic that a device does not have.
+    #[error("there is no `{compute}` on the device `{device}`")]
+    ComputeOnDevice {
+        /// The arithmetic.
+        compute: Compute,
+        /// The device.
+        device: Device,
+    },
     /// An edit whose vector does not fit its site.
     #[error("edit at `{point}` has width {found}, but the site has {expected}")]
     EditWidth {
@@ -299,7 +333,19 @@ impl Error {
             Self::ContextLength { .. } => "shorten the text; candor never truncates it silently".into(),
             Self::TokenId { .. } => "the ids must come from this model's own tokenizer".into(),
             Self::NoSuchHookPoint { .. } => "`candor model info` lists the model's hook points".into(),
-            Self::ShallowCache { .. } => "start a new sequence".into(),
+            Self::ShallowCache { .. } | Self::ForeignSequence => "start a new sequence".into(),
+            Self::UnknownDevice { .. } => "devices are `cpu`, `cuda`, `cuda:1`, `metal` and `tensors`".into(),
+            Self::DeviceNotBuilt { device } => format!("build with `--features {}`", device.kind()),
+            Self::NoDevice { device: Device::Cuda(_), .. } => {
+                "`nvidia-smi` shows the GPUs and their numbers; `--device cpu` needs none".into()
+            }
+            Self::NoDevice { .. } => "`--device cpu` needs no GPU".into(),
+            Self::ComputeOnDevice { device: Device::Cpu, .. } => {
+                "bf16 is for GPUs: add `--device cuda`, or take `--compute int8` or `--compute f32`".into()
+            }
+            Self::ComputeOnDevice { .. } => {
+                "take `--compute bf16` or `--compute f32`; int8 runs with `--device cpu`".into()
+            }
             Self::ForeignSnapshot => "restore a snapshot with the model that made it".into(),
             Self::EditWidth { .. } => "make the edit's vector from this model".into(),
             Self::Sampling { .. } | Self::NextLogit { .. } | Self::Observer { .. } | Self::Candle(_) => return None,

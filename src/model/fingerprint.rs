@@ -6,7 +6,6 @@ use candor_schema::{FormatVersion, ModelFingerprint};
 use sha2::{Digest, Sha256};
 
 use crate::chat_template::ChatTemplate;
-use crate::decoder::Compute;
 use crate::source::Source;
 use crate::tokenizer::Tokenizer;
 
@@ -15,7 +14,7 @@ pub(crate) fn of(
     weights_sha256: String,
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
-    compute: Compute,
+    compute: String,
 ) -> ModelFingerprint {
     let config = source.config();
     // A struct of plain numbers always serialises, and its fields keep their order.
@@ -31,7 +30,7 @@ pub(crate) fn of(
         tokenizer_sha256: tokenizer.sha256().to_owned(),
         template_sha256: sha256_hex(template.map_or("", ChatTemplate::source).as_bytes()),
         adapters: Vec::new(),
-        compute: compute.to_string(),
+        compute,
     }
 }
 

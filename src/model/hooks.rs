@@ -79,9 +79,19 @@ impl<'a> Hooks<'a> {
             .map(|item| (item.edit.point(), item.edit.width()))
     }
 
+    /// Whether anything listens at `point`.
+    pub(crate) fn listens(&self, point: HookPoint) -> bool {
+        self.points.contains(&point)
+    }
+
+    /// Whether an edit stands at `point`.
+    pub(crate) fn edits(&self, point: HookPoint) -> bool {
+        self.edits.iter().any(|item| item.edit.point() == point)
+    }
+
     /// Lets listeners at `point` edit, then observe `values`, `[row, width]`.
     pub(crate) fn at(&mut self, point: HookPoint, values: &mut [f32], rows: &RowMap) -> Result<()> {
-        if !self.points.contains(&point) {
+        if !self.listens(point) {
             return Ok(());
         }
         let width = values.len() / rows.n_rows();

@@ -34,7 +34,10 @@ mod chat_template;
 mod dialogue_tokens;
 mod tokenizer;
 
+mod backend;
+mod cache;
 mod decoder;
+mod device;
 mod edit;
 mod hooks;
 #[allow(
@@ -56,6 +59,7 @@ pub use arch::architecture_names;
 pub use chat_template::{ChatTemplate, Content, RenderOptions, Rendered};
 pub use config::{Activation, DecoderConfig, Experts, Norms, QkNorm, RopeConfig, RopeScaling};
 pub use decoder::Compute;
+pub use device::{DEVICES, Device};
 pub use dialogue_tokens::{DialogueTokens, TokenPlace};
 pub use edit::{Ablate, EDITS, Edit, Patch, Steer};
 pub use error::{Error, Result};

@@ -7,20 +7,18 @@ use candor_schema::{HookPoint, ModelFingerprint, Site};
 use serde::Serialize;
 
 use crate::adapter::Adapter;
+use crate::backend::{Backend, Place};
 use crate::chat_template::ChatTemplate;
 use crate::config::DecoderConfig;
-use crate::decoder::{Compute, Decoder};
+use crate::decoder::Compute;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::hooks::Hooks;
-use crate::kernel::padded_head;
 use crate::row_map::RowMap;
 use crate::sequence::{Sequence, Snapshot};
 use crate::source::{Files, Source};
 use crate::tokenizer::Tokenizer;
-
-/// Rows of one pass over the blocks. Longer steps are cut, which bounds the buffers.
-const MAX_ROWS: usize = 512;
 
 /// Rows whose logits are made at a time, which bounds them to this many vocabularies.
 const LOGIT_ROWS: usize = 16;
@@ -28,8 +26,10 @@ const LOGIT_ROWS: usize = 16;
 /// How a model is loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Arithmetic of quantised weights.
-    pub compute: Compute,
+    /// Where it runs.
+    pub device: Device,
+    /// Arithmetic of products with weights; `None` for the device's own.
+    pub compute: Option<Compute>,
     /// Folders of `LoRA` adapters as PEFT saves them, each with a factor on its contribution; with
     /// a factor of 0 the model is its base, to the bit.
     pub adapters: Vec<(PathBuf, f32)>,
@@ -39,7 +39,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Model {
     name: String,
-    decoder: Decoder,
+    device: Device,
+    backend: Backend,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     fingerprint: ModelFingerprint,
@@ -114,11 +115,11 @@ struct Parts {
     template: Option<ChatTemplate>,
     /// With the factor on each one's contribution, not 0.
     adapters: Vec<(Adapter, f32)>,
-    decoder: Decoder,
+    backend: Backend,
 }
 
 impl Parts {
-    fn load(source: &Source, options: &Options) -> Result<Self> {
+    fn load(source: &Source, options: &Options, place: &Place) -> Result<Self> {
         let config = source.config().clone();
         let (tokenizer, template) = match source.files() {
             Files::Gguf(gguf) => {
@@ -144,18 +145,18 @@ impl Parts {
                 adapters.push((adapter, *factor));
             }
         }
-        let decoder = Decoder::load(source.weights(), config, options.compute, &adapters)?;
+        let backend = Backend::load(source.weights(), config, place, &adapters)?;
         Ok(Self {
             tokenizer,
             template,
             adapters,
-            decoder,
+            backend,
         })
     }
 }
 
 impl Model {
-    /// Loads a GGUF file with the default arithmetic.
+    /// Loads a GGUF file onto the processor with the default arithmetic.
     ///
     /// # Errors
     /// Any [`Error`] that tells what in the file is missing, malformed or not supported.
@@ -166,13 +167,15 @@ impl Model {
     /// Loads a GGUF file, or a folder with `config.json` and safetensors files.
     ///
     /// # Errors
-    /// As [`Model::open`].
+    /// As [`Model::open`]; [`Error::DeviceNotBuilt`], [`Error::NoDevice`] and
+    /// [`Error::ComputeOnDevice`] before anything is read.
     pub fn open_with(path: &Path, options: &Options) -> Result<Self> {
+        let place = Place::open(options.device, options.compute)?;
         let source = Source::open(path)?;
         let (weights_sha256, parts) = std::thread::scope(|scope| {
             // Hashing takes one thread about as long as all of them need for the rest.
             let hash = scope.spawn(|| source.weights_sha256());
-            let parts = Parts::load(&source, options);
+            let parts = Parts::load(&source, options, &place);
             (hash.join(), parts)
         });
         let weights_sha256 = weights_sha256.unwrap_or_else(|panic| resume_unwind(panic));
@@ -180,7 +183,7 @@ impl Model {
             tokenizer,
             template,
             adapters,
-            decoder,
+            backend,
         } = parts?;
         let types = source.types().into_iter();
         let types = types
@@ -195,7 +198,7 @@ impl Model {
             weights_sha256,
             &tokenizer,
             template.as_ref(),
-            decoder.compute(),
+            backend.compute(&place),
         );
         fingerprint.adapters = adapters
             .iter()
@@ -210,7 +213,8 @@ impl Model {
         );
         Ok(Self {
             name,
-            decoder,
+            device: options.device,
+            backend,
             tokenizer,
             template,
             key: fingerprint::key(&fingerprint),
@@ -226,7 +230,17 @@ impl Model {
 
     /// Sizes and constants.
     pub fn config(&self) -> &DecoderConfig {
-        self.decoder.config()
+        self.backend.config()
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Rows of one pass over the blocks. Longer steps are cut; shorter ones leave a device idle.
+    pub fn max_rows(&self) -> usize {
+        self.backend.max_rows()
     }
 
     /// Identity.
@@ -257,8 +271,7 @@ impl Model {
     /// Types of the weight matrices in memory, with their number and bytes.
     pub fn packed_types(&self) -> Vec<WeightType> {
         let mut types: Vec<WeightType> = Vec::new();
-        for matrix in self.decoder.matrices() {
-            let name = matrix.kind().name();
+        for (name, n_bytes) in self.backend.matrices() {
             let index = types.iter().position(|kind| kind.name == name);
             let index = index.unwrap_or_else(|| {
                 types.push(WeightType {
@@ -269,21 +282,19 @@ impl Model {
                 types.len() - 1
             });
             types[index].n_tensors += 1;
-            types[index].n_bytes += matrix.n_bytes();
+            types[index].n_bytes += n_bytes;
         }
         types
     }
 
-    /// Bytes of the weights in memory.
+    /// Bytes of the weights in the device's memory.
     pub fn weight_bytes(&self) -> usize {
-        self.decoder.weight_bytes()
+        self.backend.matrices().iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Bytes that one token adds to the caches of all blocks.
     pub fn cache_bytes_per_token(&self) -> usize {
-        let config = self.config();
-        let d_heads = config.d_head + padded_head(config.d_head);
-        config.n_layers * config.n_kv_heads * d_heads * size_of::<f32>()
+        self.backend.cache_bytes_per_token()
     }
 
     /// Width of the vectors at `site`, or `None` where the model has no such site.
@@ -345,13 +356,15 @@ impl Model {
     /// Appends tokens to each item's sequence and runs blocks `0..depth` over all of them, packed.
     ///
     /// An item's vectors and logits do not depend on the other items, on how its tokens are cut into
-    /// steps, or on `depth`, to the bit. Logits need every block, so they may only be wanted where
+    /// steps, or on `depth`: to the bit on [`Device::Cpu`], to the rounding of its arithmetic on
+    /// others. Logits need every block, so they may only be wanted where
     /// `depth` is the number of layers. Everything is checked before the first sequence is touched;
     /// a failure later leaves the sequences as they were.
     ///
     /// # Errors
     /// What [`Model::check_tokens`] refuses, hook points that do not exist, edits of the wrong
-    /// width, a depth other than the sequence's, and whatever an observer reports.
+    /// width, a depth other than the sequence's, a sequence of the other decoder, and whatever an
+    /// observer reports.
     pub fn step(
         &self,
         items: &mut [StepItem<'_>],
@@ -402,7 +415,7 @@ impl Model {
         }
         for item in items.iter_mut() {
             self.check_step(item.sequence.tokens.len(), item.tokens)?;
-            item.sequence.prepare(depth, config)?;
+            item.sequence.prepare(depth, &self.backend.empty_cache())?;
         }
 
         let before: Vec<usize> = items
@@ -418,7 +431,7 @@ impl Model {
         result
     }
 
-    /// Cuts the step into passes of at most [`MAX_ROWS`] rows.
+    /// Cuts the step into passes of at most [`Model::max_rows`] rows.
     fn run(
         &self,
         items: &mut [StepItem<'_>],
@@ -426,7 +439,7 @@ impl Model {
         hooks: &mut Hooks<'_>,
         read: &mut dyn FnMut(LogitBlock<'_>),
     ) -> Result<()> {
-        let mut work = self.decoder.workspace();
+        let mut pass = self.backend.pass();
         let n_vocab = self.config().n_vocab;
         let mut done = vec![0; items.len()];
         while done
@@ -434,7 +447,7 @@ impl Model {
             .zip(items.iter())
             .any(|(&done, item)| done < item.tokens.len())
         {
-            let mut room = MAX_ROWS;
+            let mut room = self.max_rows();
             let counts: Vec<usize> = done
                 .iter()
                 .zip(items.iter())
@@ -454,8 +467,7 @@ impl Model {
                 .collect();
             let mut sequences: Vec<&mut Sequence> =
                 items.iter_mut().map(|item| &mut *item.sequence).collect();
-            self.decoder
-                .forward(&tokens, &mut sequences, &rows, depth, hooks, &mut work)?;
+            pass.forward(&tokens, &mut sequences, &rows, depth, hooks)?;
 
             let mut chosen = Vec::new();
             let mut owners = Vec::new();
@@ -474,7 +486,7 @@ impl Model {
                 }
             }
             for (chosen, owners) in chosen.chunks(LOGIT_ROWS).zip(owners.chunks(LOGIT_ROWS)) {
-                let values = self.decoder.logits(chosen, &mut work);
+                let values = pass.logits(chosen)?;
                 read(LogitBlock {
                     owners,
                     values,

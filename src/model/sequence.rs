@@ -1,8 +1,7 @@
 //! A sequence in the making, and snapshots of it.
 
-use crate::config::DecoderConfig;
+use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::kv_cache::KvCache;
 
 /// The tokens of one sequence and what has been computed for them.
 #[derive(Debug)]
@@ -10,7 +9,7 @@ pub struct Sequence {
     pub(crate) tokens: Vec<u32>,
     /// One cache per computed block. Steps of one sequence all run to the same depth, so that
     /// every cache covers every token.
-    pub(crate) caches: Vec<KvCache>,
+    pub(crate) caches: Vec<Cache>,
 }
 
 impl Sequence {
@@ -43,12 +42,13 @@ impl Sequence {
         }
     }
 
-    /// Makes sure there are `depth` caches before the first step, and no other number later.
-    pub(crate) fn prepare(&mut self, depth: usize, config: &DecoderConfig) -> Result<()> {
+    /// Makes sure there are `depth` caches like `empty` before the first step, and no others later.
+    pub(crate) fn prepare(&mut self, depth: usize, empty: &Cache) -> Result<()> {
         if self.tokens.is_empty() {
-            self.caches = (0..depth)
-                .map(|_| KvCache::new(config.n_kv_heads, config.d_head))
-                .collect();
+            self.caches = vec![empty.clone(); depth];
+        }
+        if !self.caches.iter().all(|cache| cache.is_like(empty)) {
+            return Err(Error::ForeignSequence);
         }
         if self.caches.len() == depth {
             Ok(())
@@ -74,7 +74,7 @@ impl Default for Sequence {
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) tokens: Vec<u32>,
-    pub(crate) caches: Vec<KvCache>,
+    pub(crate) caches: Vec<Cache>,
     /// SHA-256 over the fingerprint of the model that made it.
     pub(crate) model_key: String,
 }
@@ -92,6 +92,6 @@ impl Snapshot {
 
     /// Bytes of its keys and values.
     pub fn n_bytes(&self) -> usize {
-        self.caches.iter().map(KvCache::n_bytes).sum()
+        self.caches.iter().map(Cache::n_bytes).sum()
     }
 }

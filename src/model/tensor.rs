@@ -1,6 +1,6 @@
-//! The one border between candle's tensors and `&[f32]`.
+//! The one border between candle's tensors and slices.
 
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor, WithDType};
 
 use crate::error::Result;
 
@@ -16,4 +16,19 @@ pub(crate) fn with_f32_slice<T>(
     };
     let start = layout.start_offset();
     read(&values[start..start + layout.shape().elem_count()])
+}
+
+/// A tensor's values as f32, row-major, brought to main memory from wherever it lies.
+pub(crate) fn to_host(tensor: &Tensor) -> Result<Vec<f32>> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?;
+    Ok(values.to_vec1()?)
+}
+
+/// A tensor of row-major values on a device.
+pub(crate) fn from_host<T: WithDType>(
+    values: Vec<T>,
+    shape: impl Into<Shape>,
+    device: &Device,
+) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, shape.into(), device)?)
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod capture;
 mod contracts;
 mod demo;
+mod devices;
 mod sample;
 mod serve;
 mod train;

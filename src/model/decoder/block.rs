@@ -127,7 +127,7 @@ impl Decoder {
 
         // One task per sequence: a decoding batch has many, a prefill few long ones.
         for (item, sequence) in sequences.iter_mut().enumerate() {
-            let cache = &mut sequence.caches[layer];
+            let cache = sequence.caches[layer].cpu_mut();
             for row in rows.item_rows(item) {
                 let row = &qkv[row * n_out..(row + 1) * n_out];
                 cache.push(&row[n_q..n_q + n_k], &row[n_q + n_k..]);
@@ -140,8 +140,8 @@ impl Decoder {
             .map(|(item, sequence)| Queries {
                 rows: rows.item_rows(item),
                 first_position: rows.rows()[rows.item_rows(item).start].position,
-                keys: sequence.caches[layer].keys(),
-                values: sequence.caches[layer].values(),
+                keys: sequence.caches[layer].cpu().keys(),
+                values: sequence.caches[layer].cpu().values(),
             })
             .collect();
         heads.resize(rows.n_rows() * n_q, 0.0);

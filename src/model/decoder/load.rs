@@ -14,15 +14,17 @@ use crate::kernel::{Packed, PackedType, Pool};
 use crate::rope::Rope;
 use crate::weights::WeightSource;
 
-/// How products with quantised weights are computed. Weights of full or half precision are always
-/// multiplied in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How products with weights are computed. Each device has some of these and a default:
+/// [`Device::compute`](crate::Device::compute).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compute {
     /// Weights opened to dense f32: the exact reference, slow and large.
     F32,
-    /// Weights as stored; activations rounded to eight bits with one scale per 32.
-    #[default]
+    /// Quantised weights as stored, activations rounded to eight bits with one scale per 32. Weights
+    /// of full or half precision are multiplied in f32.
     Int8,
+    /// Weights opened to bf16 and activations rounded to it, for GPUs.
+    Bf16,
 }
 
 impl fmt::Display for Compute {
@@ -30,6 +32,7 @@ impl fmt::Display for Compute {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
         })
     }
 }
@@ -131,8 +134,11 @@ impl Loader<'_> {
             for (stem, width) in [("attn_q", n_q), ("attn_k", n_k), ("attn_v", n_k)] {
                 let bias = format!("blk.{layer}.{stem}.bias");
                 let bias = self.source.dense(&bias, &[width])?;
-                let rotated = stem != "attn_v";
-                biases.extend((0..width).map(|row| bias[self.row(row, rotated)]));
+                let row = |row| match stem {
+                    "attn_v" => row,
+                    _ => config.row_in_file(row),
+                };
+                biases.extend((0..width).map(|index| bias[row(index)]));
             }
         }
         let qkv = Matrices {
@@ -221,21 +227,8 @@ impl Loader<'_> {
     /// Query or key rows.
     fn heads(&self, name: &str, n_heads: usize) -> Result<Packed> {
         let n_out = n_heads * self.config.d_head;
-        self.pack(name, n_out, self.config.d_model, &|row| self.row(row, true))
-    }
-
-    /// The row of the file that becomes row `row` of queries or keys: where the file has them
-    /// interleaved (`0, h/2, 1, h/2 + 1, …`, as llama.cpp's converter writes them), they are put
-    /// back into half-split order.
-    fn row(&self, row: usize, rotated: bool) -> usize {
-        let d_head = self.config.d_head;
-        let half = d_head / 2;
-        if rotated && self.config.interleaved_rope_weights {
-            let (head, i) = (row / d_head, row % d_head);
-            head * d_head + 2 * (i % half) + i / half
-        } else {
-            row
-        }
+        let config = self.config;
+        self.pack(name, n_out, config.d_model, &|row| config.row_in_file(row))
     }
 
     fn pack(

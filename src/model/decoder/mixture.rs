@@ -85,7 +85,7 @@ impl Mixture {
 }
 
 /// The experts of one row with their weights, in ascending order of the expert.
-fn choose(logits: &[f32], config: Experts) -> Vec<(usize, f32)> {
+pub(crate) fn choose(logits: &[f32], config: Experts) -> Vec<(usize, f32)> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let total: f32 = weights.iter().sum();

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candor_model::{LogitRows, Model, Options};
+use candor_model::{Compute, LogitRows, Model, Options};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 
-use crate::{fast_model, model, model_path, relative_l2, run};
+use crate::{ORDER_TOLERANCE, fast_model, model, model_path, open_tensors, relative_l2, run};
 
 const RANK: usize = 4;
 const LAYER: usize = 12;
@@ -61,8 +61,9 @@ fn an_adapter_works_on_quantised_weights_and_factor_0_is_the_base() {
     write_adapter(folder.path(), base.config().d_model, base.config().d_mlp);
     let open = |compute, factor| {
         let options = Options {
-            compute,
+            compute: Some(compute),
             adapters: vec![(folder.path().to_owned(), factor)],
+            ..Options::default()
         };
         Model::open_with(&model_path().unwrap(), &options).unwrap()
     };
@@ -72,7 +73,7 @@ fn an_adapter_works_on_quantised_weights_and_factor_0_is_the_base() {
         .ids;
     let logits = |model: &Model| run(model, &[&tokens], LogitRows::Last).1[0][0].clone();
 
-    let fast = candor_model::Compute::Int8;
+    let fast = Compute::Int8;
     let off = open(fast, 0.0);
     assert_eq!(
         logits(&off),
@@ -81,7 +82,7 @@ fn an_adapter_works_on_quantised_weights_and_factor_0_is_the_base() {
     );
     assert_eq!(off.fingerprint(), base.fingerprint());
 
-    let (adapted, exact_adapted) = (open(fast, 1.0), open(candor_model::Compute::F32, 1.0));
+    let (adapted, exact_adapted) = (open(fast, 1.0), open(Compute::F32, 1.0));
     let change: Vec<f32> = difference(&logits(&adapted), &logits(base));
     let exact_change = difference(&logits(&exact_adapted), &logits(exact));
     let effect = relative_l2(&logits(&adapted), &logits(base));
@@ -89,6 +90,12 @@ fn an_adapter_works_on_quantised_weights_and_factor_0_is_the_base() {
     // What the adapter adds is computed in f32 on either, from streams that differ a little.
     let distance = relative_l2(&change, &exact_change);
     assert!(distance < 0.3, "{distance} of {effect}");
+
+    // The same adapter by the decoder that GPUs run.
+    let adapters = vec![(folder.path().to_owned(), 1.0)];
+    let tensors = open_tensors(&model_path().unwrap(), Compute::F32, adapters);
+    let distance = relative_l2(&logits(&tensors), &logits(&exact_adapted));
+    assert!(distance <= ORDER_TOLERANCE, "{distance}");
 }
 
 fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {

@@ -13,6 +13,7 @@
 mod adapter;
 #[path = "../../tokenizer/tests/checks.rs"]
 mod checks;
+mod device;
 mod engine;
 mod others;
 mod reference;
@@ -23,9 +24,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candor_model::{
-    Compute, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem, Tokenizer,
+    Compute, Device, Hooks, LogitRows, Logits, Model, Options, Recorder, Sequence, StepItem,
+    Tokenizer,
 };
 use candor_schema::HookPoint;
+
+/// What the order of additions in f32 may change of a vector, relative. Measured are 6e-6.
+const ORDER_TOLERANCE: f64 = 3e-5;
 
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -48,7 +53,7 @@ fn model() -> Option<&'static Model> {
     static MODEL: OnceLock<Model> = OnceLock::new();
     let path = model_path()?;
     let options = Options {
-        compute: Compute::F32,
+        compute: Some(Compute::F32),
         ..Options::default()
     };
     Some(MODEL.get_or_init(|| Model::open_with(&path, &options).unwrap()))
@@ -61,9 +66,39 @@ fn fast_model() -> Option<&'static Model> {
     Some(MODEL.get_or_init(|| Model::open(&path).unwrap()))
 }
 
-/// Both, for what must hold in either.
+/// The model in f32 by the decoder that GPUs run, likewise.
+fn tensor_model() -> Option<&'static Model> {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let path = model_path()?;
+    Some(MODEL.get_or_init(|| open_tensors(&path, Compute::F32, Vec::new())))
+}
+
+fn open_tensors(path: &Path, compute: Compute, adapters: Vec<(PathBuf, f32)>) -> Model {
+    let options = Options {
+        device: Device::Tensors,
+        compute: Some(compute),
+        adapters,
+    };
+    Model::open_with(path, &options).unwrap()
+}
+
+/// All of them, for what must hold in each.
 fn models() -> impl Iterator<Item = &'static Model> {
-    model().into_iter().chain(fast_model())
+    [model(), fast_model(), tensor_model()]
+        .into_iter()
+        .flatten()
+}
+
+/// Checks that two ways lead to the same numbers: to the bit on the processor's own decoder,
+/// elsewhere but for the order of additions, which the tensor library chooses by the sizes.
+#[track_caller]
+fn assert_same(model: &Model, found: &[f32], expected: &[f32]) {
+    if model.device() == Device::Cpu {
+        assert_eq!(found, expected);
+    } else {
+        let difference = relative_l2(found, expected);
+        assert!(difference <= ORDER_TOLERANCE, "{difference:e}");
+    }
 }
 
 fn fixture(name: &str) -> PathBuf {

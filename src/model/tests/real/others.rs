@@ -3,7 +3,9 @@
 //! Each test runs where `CANDOR_MODEL_DIR` has the model, and says so where not: the tests of every
 //! day need the default model only.
 
-use candor_model::{Compute, Hooks, LogitRows, Model, Options, Recorder, Sequence, StepItem};
+use candor_model::{
+    Compute, Device, Hooks, LogitRows, Model, Options, Recorder, Sequence, StepItem,
+};
 use candor_schema::HookPoint;
 use safetensors::SafeTensors;
 
@@ -15,7 +17,7 @@ const TOLERANCE: f64 = 1e-4;
 const STRIDE: usize = 64;
 
 #[track_caller]
-fn check(file: &str, fixture: &str) {
+fn check(device: Device, file: &str, fixture: &str) {
     let path = std::env::var_os("CANDOR_MODEL_DIR")
         .map(|folder| std::path::PathBuf::from(folder).join(file));
     let Some(path) = path.filter(|path| path.exists()) else {
@@ -23,7 +25,8 @@ fn check(file: &str, fixture: &str) {
         return;
     };
     let options = Options {
-        compute: Compute::F32,
+        device,
+        compute: Some(Compute::F32),
         ..Options::default()
     };
     let model = Model::open_with(&path, &options).unwrap();
@@ -59,7 +62,7 @@ fn check(file: &str, fixture: &str) {
             let difference = relative_l2(found, expected);
             assert!(
                 difference <= TOLERANCE,
-                "{file}, layer {layer}: {difference:e}"
+                "{file} on `{device}`, layer {layer}: {difference:e}"
             );
             worst = worst.max(difference);
         }
@@ -69,22 +72,26 @@ fn check(file: &str, fixture: &str) {
     let difference = relative_l2(&found, &floats("logits"));
     assert!(difference <= TOLERANCE, "{file}, logits: {difference:e}");
     println!(
-        "{file}: largest relative L2 difference {:.2e}",
+        "{file} on `{device}`: largest relative L2 difference {:.2e}",
         worst.max(difference)
     );
 }
 
 #[test]
 fn qwen_0_5b() {
-    check(
-        "qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf",
-        "qwen2.5-coder-0.5b",
-    );
+    for device in [Device::Cpu, Device::Tensors] {
+        check(
+            device,
+            "qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf",
+            "qwen2.5-coder-0.5b",
+        );
+    }
 }
 
 #[test]
 fn qwen_1_5b() {
     check(
+        Device::Cpu,
         "qwen2.5-coder-1.5b-instruct-Q4_K_M.gguf",
         "qwen2.5-coder-1.5b",
     );
@@ -92,5 +99,7 @@ fn qwen_1_5b() {
 
 #[test]
 fn gemma_270m() {
-    check("gemma-3-270m-Q4_K_M.gguf", "gemma-3-270m");
+    for device in [Device::Cpu, Device::Tensors] {
+        check(device, "gemma-3-270m-Q4_K_M.gguf", "gemma-3-270m");
+    }
 }

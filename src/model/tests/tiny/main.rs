@@ -8,13 +8,21 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use candor_model::{Compute, Hooks, LogitRows, Model, Options, Recorder, Sequence, StepItem};
-use candor_schema::HookPoint;
+use candor_model::{
+    Compute, Device, Hooks, LogitRows, Model, Options, Recorder, Sequence, StepItem,
+};
+use candor_schema::{HookPoint, ProbeMatch};
 use safetensors::SafeTensors;
 
 /// Largest `|a - b| / |b|` of a vector. The reference's own distance from float64 is below 1e-6 in
 /// the logits, its own merged adapters within 4e-6; ours adds in another order.
 const TOLERANCE: f64 = 2e-5;
+
+/// The same where weights, inputs and results of products are rounded to bf16, each by up to 2⁻⁹.
+const BF16_TOLERANCE: f64 = 5e-2;
+
+/// Both decoders: the processor's own, and the one that runs on GPUs.
+const DEVICES: [Device; 2] = [Device::Cpu, Device::Tensors];
 
 /// Each model's folder and its files that can be opened, the empty one for the folder itself.
 const MODELS: &[(&str, &[&str])] = &[
@@ -39,9 +47,10 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn open(path: &Path, adapters: Vec<(PathBuf, f32)>) -> Model {
+fn open(path: &Path, device: Device, compute: Compute, adapters: Vec<(PathBuf, f32)>) -> Model {
     let options = Options {
-        compute: Compute::F32,
+        device,
+        compute: Some(compute),
         adapters,
     };
     Model::open_with(path, &options).unwrap()
@@ -97,7 +106,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 
 /// Checks every expected vector of a model, and returns the worst distance.
 #[track_caller]
-fn check(path: &Path, model: &Model, expected: &Expected) -> f64 {
+fn check(path: &Path, model: &Model, expected: &Expected, tolerance: f64) -> f64 {
     let tensors = expected.tensors();
     let points: Vec<HookPoint> = tensors
         .iter()
@@ -132,9 +141,10 @@ fn check(path: &Path, model: &Model, expected: &Expected) -> f64 {
             };
             let distance = distance(found, row);
             assert!(
-                distance <= TOLERANCE,
-                "{}: `{name}` at {at} is off by {distance:e}",
-                path.display()
+                distance <= tolerance,
+                "{} on `{}`: `{name}` at {at} is off by {distance:e}",
+                path.display(),
+                model.device()
             );
             worst = worst.max(distance);
         }
@@ -149,9 +159,15 @@ fn every_hook_point_equals_the_reference() {
         let expected = Expected::read(name);
         for file in *files {
             let path = fixture(name).join(file);
-            let model = open(&path, Vec::new());
-            let worst = check(&path, &model, &expected);
-            println!("{name}/{file}: worst {worst:.1e}");
+            let [cpu, tensors] = DEVICES.map(|device| {
+                let model = open(&path, device, Compute::F32, Vec::new());
+                check(&path, &model, &expected, TOLERANCE)
+            });
+            let bf16 = open(&path, Device::Tensors, Compute::Bf16, Vec::new());
+            let bf16 = check(&path, &bf16, &expected, BF16_TOLERANCE);
+            println!(
+                "{name}/{file}: worst {cpu:.1e}, over tensors {tensors:.1e}, in bf16 {bf16:.1e}"
+            );
         }
     }
 }
@@ -165,11 +181,15 @@ fn adapted_models_equal_the_reference() {
         ("qwen2/model-00001-of-00002.gguf", "qwen2_lora"),
     ] {
         let path = fixture(model);
-        let adapted = open(&path, vec![(fixture(adapter), 1.0)]);
-        check(&path, &adapted, &Expected::read(adapter));
-        let plain = open(&path, vec![(fixture(adapter), 0.0)]);
         let base = Expected::read(model.split('/').next().unwrap());
-        check(&path, &plain, &base);
+        for device in DEVICES {
+            let open = |factor| {
+                let adapters = vec![(fixture(adapter), factor)];
+                open(&path, device, Compute::F32, adapters)
+            };
+            check(&path, &open(1.0), &Expected::read(adapter), TOLERANCE);
+            check(&path, &open(0.0), &base, TOLERANCE);
+        }
     }
 }
 
@@ -183,4 +203,22 @@ fn a_folder_and_its_gguf_are_told_apart_by_their_fingerprints() {
         (folder.quantisation.as_str(), gguf.quantisation.as_str()),
         ("BF16", "F16")
     );
+}
+
+#[test]
+fn each_arithmetic_has_a_fingerprint_of_its_own() {
+    let path = fixture("llama");
+    let of = |device, compute| {
+        open(&path, device, compute, Vec::new())
+            .fingerprint()
+            .clone()
+    };
+    let cpu = of(Device::Cpu, Compute::F32);
+    let exact = of(Device::Tensors, Compute::F32);
+    let rounded = of(Device::Tensors, Compute::Bf16);
+    let names = [&cpu, &exact, &rounded].map(|fingerprint| fingerprint.compute.as_str());
+    assert_eq!(names, ["f32", "f32@tensors", "bf16@tensors"]);
+    assert_eq!(cpu.compare(&exact), ProbeMatch::Requantised);
+    assert_eq!(exact.compare(&rounded), ProbeMatch::Requantised);
+    assert_eq!(exact.compare(&exact), ProbeMatch::Exact);
 }
