@@ -22,6 +22,8 @@ use crate::{output, progress};
 
 /// Dialogues per part: small enough that little is lost with a part, large enough for a fair file.
 const DIALOGUES_PER_PART: usize = 64;
+/// Where a store's plan says how many layers the model has.
+pub(crate) const N_LAYERS: &str = "n_layers";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -285,7 +287,8 @@ pub(crate) fn capture_tokens(
                 dialogues: chunk.iter().map(|dialogue| dialogue.id.clone()).collect(),
             })
             .collect(),
-        extra: serde_json::Map::default(),
+        // So that a layer's depth is known where only some were captured.
+        extra: serde_json::Map::from_iter([(N_LAYERS.to_owned(), model.config().n_layers.into())]),
     };
     let mut store = Store::create_or_resume(out, &manifest)?;
     for rejected in store.rejected() {

@@ -1,7 +1,8 @@
-//! `candor dataset`: check, render and sample labelled dialogues.
+//! `candor dataset`: import, check, render and sample labelled dialogues.
 
 mod audit;
 mod grade;
+mod import;
 mod sample;
 
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Bring labelled dialogues in from other formats, and audit their labels
+    Import(import::Args),
     /// Look for what would make a measurement on this data worthless
     Check(CheckArgs),
     /// Show dialogues as the model sees them, token by token
@@ -50,6 +53,7 @@ pub(crate) struct RenderArgs {
 
 pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
+        Command::Import(args) => import::run(args),
         Command::Check(args) => check(args),
         Command::Render(args) => render(args),
         Command::Sample(args) => sample::run(args),

@@ -8,6 +8,7 @@ use anyhow::Context;
 use candor_activations::{Positions, Precision};
 use candor_dataset::Dataset;
 use candor_detect::{Detail, Detector, Provenance, ReadOptions, ScoreInput};
+use candor_probe::evaluate::FPR_BUDGETS;
 use candor_report::Theme;
 use candor_schema::{
     DetectorRow, Dialogue, Evaluation, HookPoint, Label, OnPolicy, Split, Timing, Verdict,
@@ -36,10 +37,14 @@ pub(crate) struct Args {
 /// The recipe of the demo's probe, chosen on the validation split.
 pub(crate) fn recipe() -> Recipe {
     Recipe {
+        name: None,
         kind: "logistic".into(),
         pooling: "mean".into(),
         lambda: 10.0,
         rows: RowsArg::Reply,
+        drop_last: 0,
+        depth: None,
+        budget: FPR_BUDGETS[0],
         seed: 0,
     }
 }

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use candor_activations::Store;
 use candor_model::Model;
-use candor_probe::Bundle;
 use candor_probe::evaluate::{
     Detector, FPR_BUDGETS, Scored, auroc_difference, auroc_of, detector_row,
 };
 use candor_probe::metric::{Bootstrap, same_prompt_interval};
+use candor_probe::{Bundle, kind};
 use candor_schema::{
     DatasetSummary, DetectorKind, Dialogue, Evaluation, FormatVersion, GroupRow, LayerRow,
     ModelFingerprint, ModelSummary, Motive, ProbeMatch, ProbeSummary, SamePrompt, ScoredDialogue,
@@ -208,8 +208,10 @@ pub(crate) fn evaluate(
     let bar = progress::bar(7, "detectors");
     bar.set_message("evaluate");
     let description = format!(
-        "{} regression on `{}`, one direction, {} over the reply's tokens",
-        config.kind, config.hook_points[0], config.pooling
+        "{} on `{}`, one direction, {} over the reply's tokens",
+        kind(&config.kind)?.noun(),
+        config.hook_points[0],
+        config.pooling
     );
     let (row, scored) = data.row(&config.name, DetectorKind::Probe, &description, |reply| {
         Ok(reply.score(probe)?.logit.as_f64())
@@ -412,8 +414,9 @@ fn groups(replies: &[&Reply], scored: &[Scored], seed: u64) -> anyhow::Result<Ve
                 .map(|scored| scored.scenario.as_str())
                 .collect();
             let n_scenarios = scenarios.len();
-            // One scenario has no bootstrap.
-            if n_scenarios > 1 {
+            let n_deceptive = scored.iter().filter(|scored| scored.deceptive).count();
+            // One scenario has no bootstrap, and one class (a mode that only lies have) no AUROC.
+            if n_scenarios > 1 && ![0, scored.len()].contains(&n_deceptive) {
                 rows.push(GroupRow {
                     by: by.to_owned(),
                     group,

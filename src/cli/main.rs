@@ -48,7 +48,7 @@ enum Command {
     /// Fetch and describe models
     #[command(subcommand)]
     Model(model::Command),
-    /// Check, render and sample labelled dialogues
+    /// Import, check, render, sample and grade labelled dialogues
     #[command(subcommand)]
     Dataset(dataset::Command),
     /// Store activations of dialogues as Parquet

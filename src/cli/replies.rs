@@ -37,20 +37,6 @@ impl Reply {
         serde_json::to_string(prompt).context("a prompt as JSON")
     }
 
-    /// The mean vector at the first hook point, `[width]`.
-    pub(crate) fn mean(&self, width: usize) -> Vec<f32> {
-        let n_tokens = self.tokens.len().max(1) as f64;
-        let mut sums = vec![0.0f64; width];
-        for row in self.vectors[0].chunks_exact(width) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += f64::from(*value);
-            }
-        }
-        sums.into_iter()
-            .map(|sum| (sum / n_tokens) as f32)
-            .collect()
-    }
-
     /// What a probe says; the probe's hook points are those that were asked for, in the same order.
     pub(crate) fn score(&self, probe: &Probe) -> anyhow::Result<ReplyScore> {
         let vectors: Vec<&[f32]> = self.vectors.iter().map(Vec::as_slice).collect();
@@ -67,6 +53,20 @@ impl Reply {
             logit,
         }
     }
+}
+
+/// The mean of `vectors: [token, width]`, `[width]`; sums in f64.
+pub(crate) fn mean_of(vectors: &[f32], width: usize) -> Vec<f32> {
+    let n_tokens = (vectors.len() / width).max(1) as f64;
+    let mut sums = vec![0.0f64; width];
+    for row in vectors.chunks_exact(width) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(*value);
+        }
+    }
+    sums.into_iter()
+        .map(|sum| (sum / n_tokens) as f32)
+        .collect()
 }
 
 /// Opens a finished store.

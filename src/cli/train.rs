@@ -1,24 +1,32 @@
 //! `candor train`: captured activations to a probe bundle.
 
+mod recipe;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candor_activations::Store;
-use candor_probe::evaluate::{DELTA, FPR_BUDGETS, auroc_of};
+use candor_activations::{Manifest, Store};
+use candor_probe::evaluate::{DELTA, auroc_of};
 use candor_probe::{
-    Bundle, BundleConfig, Combiner, CombinerKind, ControlQuantiles, FitOptions, Platt, Probe,
-    Reading, Rows, Target, kind, pooling, threshold,
+    Bundle, BundleConfig, Combiner, CombinerKind, ControlQuantiles, Platt, Probe, Reading, Rows,
+    Target, kind, pooling, threshold,
 };
-use candor_schema::{FormatVersion, HookPoint, LayerRow, Split};
-use serde_json::Value;
+use candor_schema::{FormatVersion, HookPoint, LayerRow, Site, Split};
+use serde_json::{Value, json};
 
+pub(crate) use recipe::{Recipe, RowsArg};
+
+use crate::capture::N_LAYERS;
 use crate::exit::{Exit, Failure};
 use crate::replies::{self, Reply};
 use crate::{args, output, progress};
 
 /// Where the sweep over layers is kept in a bundle's configuration, for the report.
 pub(crate) const LAYER_SWEEP: &str = "layer_sweep";
+
+/// Where the threshold that a paper would take is kept in a bundle's configuration; no verdict uses it.
+const PUBLISHED_THRESHOLD: &str = "published_threshold";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,52 +45,6 @@ pub(crate) struct Args {
     pub(crate) recipe: Recipe,
 }
 
-/// How a probe is fitted.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Recipe {
-    /// Kind of probe
-    #[arg(long, env = "CANDOR_KIND", default_value = "logistic")]
-    pub(crate) kind: String,
-    /// How token logits become one
-    #[arg(long, env = "CANDOR_POOLING", default_value = "mean")]
-    pub(crate) pooling: String,
-    /// Strength of the L2 penalty on a loss summed over rows (scikit-learn's 1/C)
-    #[arg(long, env = "CANDOR_LAMBDA", default_value_t = 10.0)]
-    pub(crate) lambda: f64,
-    /// What is one row of the fit
-    #[arg(long, env = "CANDOR_ROWS", value_enum, default_value = "reply")]
-    pub(crate) rows: RowsArg,
-    /// Seed of every random choice
-    #[arg(long, env = "CANDOR_SEED", default_value_t = 0)]
-    pub(crate) seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum RowsArg {
-    /// Every token of a reply
-    Token,
-    /// The mean over a reply's tokens
-    Reply,
-}
-
-impl Recipe {
-    /// The recipe that a bundle was made by.
-    pub(crate) fn of(config: &BundleConfig) -> Self {
-        let lambda = config.extra.get("lambda").and_then(Value::as_f64);
-        let rows = config.extra.get("fit_rows").and_then(Value::as_str);
-        Self {
-            kind: config.kind.clone(),
-            pooling: config.pooling.clone(),
-            lambda: lambda.unwrap_or(FitOptions::ACTIVATIONS.lambda),
-            rows: match rows {
-                Some("reply") => RowsArg::Reply,
-                _ => RowsArg::Token,
-            },
-            seed: config.seed,
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let store = replies::open(&args.store)?;
     let controls = args.controls.as_deref().map(replies::open).transpose()?;
@@ -91,7 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         &store,
         controls.as_ref(),
         &args.name,
-        &args.recipe,
+        &args.recipe.resolved(),
         &command,
     )?;
     let dir = bundle.write(&args.out)?;
@@ -104,13 +66,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 pub(crate) fn describe(bundle: &Bundle) {
     let config = bundle.config();
     let metric = |name: &str| config.metrics.get(name).copied().unwrap_or(f64::NAN);
+    let chosen = match Recipe::of(config).depth {
+        Some(depth) => format!(", the layer nearest to {:.1} % of the depth", depth * 100.0),
+        None => format!(" that chose it among {} layers", metric("n_layers_tried")),
+    };
     output::note(format!(
-        "probe `{}` reads `{}`: AUROC {:.3} on the validation scenarios that chose it among {} layers",
+        "probe `{}` reads `{}`: AUROC {:.3} on the validation scenarios{chosen}",
         config.name,
         config.hook_points[0],
         metric("auroc_validation"),
-        metric("n_layers_tried"),
     ));
+    if let Some(said) = config.extra.get(PUBLISHED_THRESHOLD) {
+        output::note(format!(
+            "the paper's rule gives threshold {:.3}, the {}th percentile of {} ordinary replies; it certifies nothing, and no verdict uses it",
+            said["logit"].as_f64().unwrap_or(f64::NAN),
+            said["percentile"],
+            said["n"],
+        ));
+    }
     match &config.threshold {
         Some(threshold) => output::note(format!(
             "threshold {:.3}: at most {:.0} % false alarms on ordinary replies with confidence {:.0} % (n = {})",
@@ -143,11 +116,14 @@ pub(crate) fn train(
             "capture both with the same model, types, `--device` and `--compute`",
         ));
     }
-    let points: Vec<HookPoint> = manifest
+    let mut points: Vec<HookPoint> = manifest
         .hook_points
         .iter()
         .map(|column| column.hook_point)
         .collect();
+    if let Some(depth) = recipe.depth {
+        points = vec![at_depth(manifest, depth)?];
+    }
     let bar = progress::bar(points.len() as u64, "layers");
     bar.set_message("fit");
     let mut sweep: Vec<LayerRow> = Vec::new();
@@ -184,6 +160,7 @@ pub(crate) fn train(
     bar.finish_and_clear();
     let (auroc, reading) = best.context("the store has no hook points")?;
     let point = reading.hook_point();
+    note_left_out(store, point, recipe)?;
     for row in &mut sweep {
         row.chosen = row.hook_point == point;
     }
@@ -206,6 +183,7 @@ pub(crate) fn train(
     )]);
     let mut certified = None;
     let mut quantiles = None;
+    let mut extra = serde_json::Map::new();
     if let Some(store) = controls {
         let dataset = &store.manifest().dataset;
         data.insert(dataset.name.clone(), dataset.sha256.clone());
@@ -215,22 +193,16 @@ pub(crate) fn train(
         if !scores.is_empty() {
             quantiles = Some(ControlQuantiles::from_scores(&scores)?);
         }
-        certified = threshold(&scores, FPR_BUDGETS[0], DELTA)
+        certified = threshold(&scores, recipe.budget, DELTA)
             .ok()
             .map(|threshold| threshold.named(&dataset.name));
-    }
-    let mut extra = serde_json::Map::new();
-    extra.insert(LAYER_SWEEP.into(), serde_json::to_value(&sweep)?);
-    extra.insert("lambda".into(), recipe.lambda.into());
-    extra.insert(
-        "fit_rows".into(),
-        if recipe.rows == RowsArg::Token {
-            "token"
-        } else {
-            "reply"
+        if let Some((percentile, logit)) = recipe.published_threshold(&scores) {
+            let said = json!({"percentile": percentile, "logit": logit, "n": scores.len()});
+            extra.insert(PUBLISHED_THRESHOLD.into(), said);
         }
-        .into(),
-    );
+    }
+    extra.insert(LAYER_SWEEP.into(), serde_json::to_value(&sweep)?);
+    recipe.note(&mut extra);
     let config = BundleConfig {
         format_version: FormatVersion::CURRENT,
         name: name.to_owned(),
@@ -282,25 +254,82 @@ pub(crate) fn fit_labelled(
     recipe: &Recipe,
 ) -> anyhow::Result<Reading> {
     let mut data = Vec::new();
-    let mut row_labels = Vec::new();
+    let (mut row_labels, mut row_prompts) = (Vec::new(), Vec::new());
+    let mut prompts: BTreeMap<&str, usize> = BTreeMap::new();
     for (reply, &label) in train.iter().zip(labels) {
+        let dialogue = &reply.dialogue;
+        let prompt = dialogue.pair.as_deref().unwrap_or(&dialogue.scenario);
+        let next = prompts.len();
+        let prompt = *prompts.entry(prompt).or_insert(next);
+        let seen = &reply.vectors[0][..recipe.n_seen(&reply.tokens) * width];
+        let n_before = data.len();
         match recipe.rows {
-            RowsArg::Token => {
-                data.extend_from_slice(&reply.vectors[0]);
-                row_labels.extend(std::iter::repeat_n(label, reply.tokens.len()));
-            }
-            RowsArg::Reply => {
-                data.extend(reply.mean(width));
-                row_labels.push(label);
-            }
+            RowsArg::Token => data.extend_from_slice(seen),
+            RowsArg::Last => data.extend_from_slice(&seen[seen.len().saturating_sub(width)..]),
+            RowsArg::Reply if seen.is_empty() => {}
+            RowsArg::Reply => data.extend(replies::mean_of(seen, width)),
         }
+        let n_rows = (data.len() - n_before) / width;
+        row_labels.extend(std::iter::repeat_n(label, n_rows));
+        row_prompts.extend(std::iter::repeat_n(prompt, n_rows));
     }
-    let options = FitOptions {
-        lambda: recipe.lambda,
-        ..FitOptions::ACTIVATIONS
-    };
-    let projection = kind(&recipe.kind)?.fit(&Rows::new(&data, width, &row_labels)?, &options)?;
+    let rows = Rows::new(&data, width, &row_labels)?.with_prompts(&row_prompts)?;
+    let projection = kind(&recipe.kind)?.fit(&rows, &recipe.options()?)?;
     Ok(projection.into_reading(point)?)
+}
+
+/// The captured residual stream nearest to a share of the model's depth: after block `l` of `n` it
+/// is `(l + 1) / n`.
+fn at_depth(manifest: &Manifest, depth: f64) -> anyhow::Result<HookPoint> {
+    let n_layers = manifest.extra.get(N_LAYERS).and_then(Value::as_u64);
+    let (Some(n_layers), true) = (n_layers, depth > 0.0 && depth <= 1.0) else {
+        let message = format!(
+            "no layer at depth {depth}: it has to lie in (0, 1], and the store has to say how many layers the model has"
+        );
+        let hint = "capture the data set again, or leave the layer to the validation scenarios";
+        return Err(Failure::error(Exit::BadInput, message, hint));
+    };
+    let distance = |point: &HookPoint| {
+        let share = (point.layer.0 + 1) as f64 / n_layers as f64;
+        (share - depth).abs()
+    };
+    let points = manifest.hook_points.iter().map(|column| column.hook_point);
+    let streams = points.filter(|point| point.site == Site::ResidPost);
+    let nearest = streams.min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    // Farther away than the layer beside it, it is another layer.
+    let near = nearest.filter(|point| distance(point) <= 1.0 / n_layers as f64);
+    near.ok_or_else(|| {
+        let wanted = (depth * n_layers as f64).round().max(1.0) - 1.0;
+        Failure::error(
+            Exit::BadInput,
+            format!(
+                "the store has no residual stream near {:.1} % of the depth",
+                depth * 100.0
+            ),
+            format!("capture with `--layers {wanted}`, or with all of them"),
+        )
+    })
+}
+
+/// Says how many replies are too short for a fit that leaves their last tokens out.
+fn note_left_out(store: &Store, point: HookPoint, recipe: &Recipe) -> anyhow::Result<()> {
+    if recipe.drop_last == 0 {
+        return Ok(());
+    }
+    let replies = replies::load(store, &[point])?;
+    let train = replies::labelled(&replies, Split::Train);
+    let n_short = train
+        .iter()
+        .filter(|r| recipe.n_seen(&r.tokens) == 0)
+        .count();
+    if n_short > 0 {
+        output::note(format!(
+            "{n_short} of {} training replies have no more than {} tokens and are not fitted on",
+            train.len(),
+            recipe.drop_last
+        ));
+    }
+    Ok(())
 }
 
 /// Pooled logits of replies.

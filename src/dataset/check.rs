@@ -1,15 +1,20 @@
 //! Looks for what would make a measurement on a data set worthless.
 
+mod balance;
+mod contradiction;
 mod copy;
+mod instruction;
 mod key;
-mod leak;
+pub(crate) mod leak;
 mod near_duplicate;
 mod origin;
 mod pair;
 mod span;
 mod span_echo;
 mod suspect_label;
+mod telltale;
 mod turns;
+mod twin;
 mod wording;
 
 #[cfg(test)]
@@ -41,7 +46,18 @@ const AUDITS: &[(&str, Run)] = &[
     ("copy", copy::check),
     ("span_echo", span_echo::check),
     ("suspect_label", suspect_label::check),
+    ("contradiction", contradiction::check),
+    ("twin", twin::check),
+    ("telltale", telltale::check),
+    ("instruction", instruction::check),
+    ("balance", balance::check),
 ];
+
+/// The checks whose problems say that one dialogue's label may be wrong, or that it says nothing.
+const SUSPECTS: &[&str] = &["turns", "key", "suspect_label", "contradiction", "twin"];
+
+/// The checks that say what a probe could learn from a data set besides what its labels mean.
+const BIASES: &[&str] = &["telltale", "instruction", "balance"];
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -73,20 +89,37 @@ pub struct Problem {
 /// No problem means that the data set keeps its own promises; it does not mean that its labels
 /// are right.
 pub fn check(dataset: &Dataset) -> Vec<Problem> {
-    run(CHECKS, dataset)
+    run(CHECKS, &dataset.dialogues)
 }
 
 /// Finds signs that a data set was made from few patterns, that its spans repeat the prompt, or
 /// that labels are wrong. Slower than [`check`], and apart from it.
 pub fn audit(dataset: &Dataset) -> Vec<Problem> {
-    run(AUDITS, dataset)
+    run(AUDITS, &dataset.dialogues)
 }
 
-fn run(checks: &[(&'static str, Run)], dataset: &Dataset) -> Vec<Problem> {
+/// The label audit of an import, dialogue by dialogue: each problem is a reason to read the
+/// dialogue that it names before its label is believed.
+pub fn suspects(dialogues: &[Dialogue]) -> Vec<Problem> {
+    run(&named(SUSPECTS), dialogues)
+}
+
+/// The label audit of an import as a whole: words and prompts that tell the label, and labels that
+/// are rare.
+pub fn biases(dialogues: &[Dialogue]) -> Vec<Problem> {
+    run(&named(BIASES), dialogues)
+}
+
+fn named(names: &[&str]) -> Vec<(&'static str, Run)> {
+    let checks = CHECKS.iter().chain(AUDITS).copied();
+    checks.filter(|(name, _)| names.contains(name)).collect()
+}
+
+fn run(checks: &[(&'static str, Run)], dialogues: &[Dialogue]) -> Vec<Problem> {
     let mut findings = Findings::default();
     for (name, run) in checks {
         findings.check = name;
-        run(&dataset.dialogues, &mut findings);
+        run(dialogues, &mut findings);
     }
     findings.problems
 }
@@ -142,5 +175,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), CHECKS.len() + AUDITS.len());
+        assert_eq!(named(SUSPECTS).len(), SUSPECTS.len());
+        assert_eq!(named(BIASES).len(), BIASES.len());
     }
 }

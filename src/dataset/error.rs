@@ -50,6 +50,44 @@ pub enum Error {
         /// Every bad line.
         problems: Vec<LineProblem>,
     },
+    /// An import from a format that nobody has written an importer for.
+    #[error("nothing is imported from `{name}` (known: {})", known.join(", "))]
+    UnknownImport {
+        /// The name as given.
+        name: String,
+        /// The formats that are known.
+        known: Vec<&'static str>,
+    },
+    /// A file that a format does not come in.
+    #[error("`{}` is not a file of `{format}` (expected {})", path.display(), expected.join(", "))]
+    WrongContainer {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// The extensions that it comes in, for example `*.jsonl`.
+        expected: Vec<String>,
+    },
+    /// A file of which no record gives a dialogue.
+    #[error("none of the {n_records} records of `{}` gives a dialogue{}", path.display(), show_reasons(reasons))]
+    NothingImported {
+        /// The file.
+        path: PathBuf,
+        /// Records in it.
+        n_records: usize,
+        /// Why, and for how many.
+        reasons: Vec<(String, usize)>,
+    },
+    /// An option of an import that makes no sense.
+    #[error("`{option} {value}` (expected {expected})")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// What it was given.
+        value: String,
+        /// What it takes.
+        expected: String,
+    },
     /// A key whose value does not fit its kind.
     #[error("key of kind `{kind}` has `{field}`: {found} (expected {expected})")]
     BadKey {
@@ -101,6 +139,14 @@ impl Error {
             Self::BadLines { problems } => problems
                 .first()
                 .map_or("write one JSON dialogue per line", |problem| problem.hint),
+            Self::UnknownImport { .. } => {
+                "name one of the known formats, or write the data as JSONL or CSV"
+            }
+            Self::WrongContainer { .. } => {
+                "give the file the extension of what it is, or name another format with `--from`"
+            }
+            Self::NothingImported { .. } => "check that `--from` names what the file is",
+            Self::BadOption { .. } => "see `candor dataset import --help`",
             Self::BadKey { .. } => {
                 "write a string for `choice`, a number for `number`, a list of strings for `set`"
             }
@@ -136,6 +182,15 @@ impl fmt::Display for LineProblem {
         }
         write!(f, ": {}", self.what)
     }
+}
+
+fn show_reasons(reasons: &[(String, usize)]) -> String {
+    let shown = reasons.iter().map(|(why, n)| format!("{n}: {why}"));
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", shown.join("; "))
 }
 
 fn show_lines(problems: &[LineProblem]) -> String {

@@ -30,6 +30,9 @@
 mod dataset;
 mod error;
 mod format;
+mod import;
+mod json_error;
+mod lines;
 
 mod check;
 mod grade;
@@ -42,12 +45,13 @@ mod split;
 mod features;
 mod words;
 
-pub use check::{Problem, Severity, audit, check, check_names};
+pub use check::{Problem, Severity, audit, biases, check, check_names, suspects};
 pub use dataset::{Dataset, read, write};
 pub use error::{Error, LineProblem};
 pub use features::surface::{SURFACE_FEATURES, surface};
 pub use features::tfidf::TfIdf;
 pub use grade::{Grade, grade};
+pub use import::{Container, Import, ImportOptions, Imported, Unit, import_formats};
 pub use on_policy::{beliefs, label_of};
-pub use split::{Pair, by_scenario, pairs, select, subset};
+pub use split::{Pair, Shares, assign_splits, by_scenario, pairs, select, subset};
 pub use summary::{Summary, summarise};

@@ -1,9 +1,13 @@
 //! Parts of a data set: a split, its pairs, its scenarios, a small sample.
 
+mod assign;
+
 use std::collections::{BTreeMap, HashMap};
 
 use candor_schema::{Dialogue, Label, Split};
 use sha2::{Digest, Sha256};
+
+pub use assign::{Shares, assign_splits};
 
 /// Dialogues that answer the same prompt.
 #[derive(Debug, Clone, PartialEq)]

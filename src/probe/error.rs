@@ -43,6 +43,12 @@ pub enum Error {
         /// The label that all of them have.
         deceptive: bool,
     },
+    /// No prompt has rows of both labels.
+    #[error("none of the {n_prompts} prompts has both honest and deceptive rows")]
+    NoPairs {
+        /// Prompts that were given.
+        n_prompts: usize,
+    },
     /// A setting outside its range.
     #[error("`{name}` is {value}, but must be {expected}")]
     Setting {
@@ -260,6 +266,9 @@ impl Error {
                 "activations overflowed: capture them again with `--precision f32`"
             }
             Self::Length { .. } => "load the model and the data that the probe was fitted on",
+            Self::NoPairs { .. } => {
+                "this kind compares replies to one prompt: give it pairs, or use another kind"
+            }
             Self::OneClass { .. } => "both honest and deceptive examples are needed",
             Self::Setting { .. } => "change the setting",
             Self::Solver { .. } | Self::NotConverged { .. } => {

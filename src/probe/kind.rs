@@ -1,6 +1,9 @@
 //! Kinds of probe: how labelled rows become one direction.
 
+mod lat;
+mod lda;
 mod logistic;
+mod mass_mean;
 
 use std::fmt;
 
@@ -8,7 +11,12 @@ use crate::error::{Error, Result, check_finite_f32, check_length, check_two_clas
 use crate::reading::{Logit, Reading};
 
 /// Every kind of probe, in the order `candor train --help` shows them.
-pub const KINDS: &[&dyn ProbeKind] = &[&logistic::Logistic];
+pub const KINDS: &[&dyn ProbeKind] = &[
+    &logistic::Logistic,
+    &mass_mean::MassMean,
+    &lda::Lda,
+    &lat::Lat,
+];
 
 /// A way of fitting a direction to labelled rows.
 pub trait ProbeKind: fmt::Debug + Sync {
@@ -18,13 +26,22 @@ pub trait ProbeKind: fmt::Debug + Sync {
     /// One sentence for help texts.
     fn describe(&self) -> &'static str;
 
+    /// What it is called in a sentence: `logistic regression`.
+    fn noun(&self) -> &'static str;
+
+    /// Settings for activations where nobody says otherwise.
+    fn options(&self) -> FitOptions {
+        FitOptions::ACTIVATIONS
+    }
+
     /// Fits a direction along which deceptive rows lie higher than honest ones.
     ///
     /// Deterministic: equal rows and options give equal bits.
     ///
     /// # Errors
     /// [`Error::Setting`] for an option outside its range; [`Error::Solver`] and
-    /// [`Error::NotConverged`] where no optimum was found.
+    /// [`Error::NotConverged`] where no optimum was found; [`Error::NoPairs`] for a kind that
+    /// compares replies to one prompt.
     fn fit(&self, rows: &Rows<'_>, options: &FitOptions) -> Result<Projection>;
 }
 
@@ -56,6 +73,8 @@ pub struct Rows<'a> {
     width: usize,
     /// `[row]`, `true` = deceptive, both values present.
     labels: &'a [bool],
+    /// `[row]`, rows of one prompt share a number; empty where nobody has said.
+    prompts: &'a [usize],
 }
 
 impl<'a> Rows<'a> {
@@ -75,7 +94,17 @@ impl<'a> Rows<'a> {
             data,
             width,
             labels,
+            prompts: &[],
         })
+    }
+
+    /// The same rows with `prompts: [row]`, a number that rows of one prompt share.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of rows.
+    pub fn with_prompts(self, prompts: &'a [usize]) -> Result<Self> {
+        check_length("prompts of the rows", self.n_rows(), prompts.len())?;
+        Ok(Self { prompts, ..self })
     }
 
     /// How many rows there are.
@@ -96,6 +125,60 @@ impl<'a> Rows<'a> {
     /// `[row]`, `true` = deceptive.
     pub fn labels(&self) -> &'a [bool] {
         self.labels
+    }
+
+    /// `[row]`, rows of one prompt share a number; empty where nobody has said.
+    pub fn prompts(&self) -> &'a [usize] {
+        self.prompts
+    }
+
+    /// Mean of the deceptive and of the honest rows, `[width]` each, in f64.
+    fn class_means(&self) -> [Vec<f64>; 2] {
+        [true, false].map(|deceptive| {
+            let rows = self.data.chunks_exact(self.width).zip(self.labels);
+            let rows = rows.filter(|(_, label)| **label == deceptive);
+            mean_of(rows.map(|(row, _)| row), self.width)
+        })
+    }
+}
+
+/// Mean of some rows, `[width]`; 0 where there are none.
+fn mean_of<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<f64> {
+    let mut sums = vec![0.0f64; width];
+    let mut n = 0;
+    for row in rows {
+        n += 1;
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(*value);
+        }
+    }
+    for sum in &mut sums {
+        *sum /= f64::from(n.max(1));
+    }
+    sums
+}
+
+/// The direction as a projection that is 0 half-way between the means of the classes, whose order
+/// gives its sign.
+fn between(means: &[Vec<f64>; 2], scale: Vec<f32>, mut weight: Vec<f64>) -> Projection {
+    let [deceptive, honest] = means;
+    let along: f64 = (0..weight.len())
+        .map(|i| weight[i] * (deceptive[i] - honest[i]) / f64::from(scale[i]))
+        .sum();
+    if along < 0.0 {
+        for value in &mut weight {
+            *value = -*value;
+        }
+    }
+    let middle = deceptive
+        .iter()
+        .zip(honest)
+        .map(|(a, b)| ((a + b) / 2.0) as f32);
+    Projection {
+        weight: weight.into_iter().map(|value| value as f32).collect(),
+        bias: 0.0,
+        mean: middle.collect(),
+        scale,
     }
 }
 
@@ -229,6 +312,9 @@ mod tests {
             let found = kind(registered.name()).unwrap();
             assert!(!found.describe().is_empty());
             let rows = Rows::new(&data, 2, &labels).unwrap();
+            let prompts: Vec<usize> = (0..labels.len()).map(|i| i / 3).collect();
+            let rows = rows.with_prompts(&prompts).unwrap();
+            assert!(rows.with_prompts(&prompts[1..]).is_err());
             let options = FitOptions {
                 lambda: 1.0,
                 ..FitOptions::default()

@@ -12,9 +12,11 @@ mod capture;
 mod contracts;
 mod demo;
 mod devices;
+mod import;
 mod sample;
 mod serve;
 mod train;
+mod tutorial;
 mod verify;
 
 use std::fs::File;

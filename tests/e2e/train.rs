@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candor_schema::LightColour;
 
-use crate::{bytes, expect_error, expect_ok, model, shared};
+use crate::{bytes, expect_error, expect_ok, model, shared, tiny_dataset};
 
 #[test]
 fn the_same_inputs_give_the_same_bytes() {
@@ -185,4 +185,85 @@ fn store_in_f32(data: &str, model: &str, folder: &Path) -> String {
         "f32",
     ]);
     out
+}
+
+#[test]
+fn published_recipes_train_and_can_be_evaluated() {
+    let Some(model) = model() else { return };
+    let shared = shared(&model);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (store, controls) = (shared.path("store-tiny"), shared.path("store-controls"));
+    let (model, probes) = (model.display().to_string(), path("probes"));
+    for (recipe, kind) in [("geometry-of-truth", "mass-mean"), ("repe", "lat")] {
+        expect_ok(&[
+            "train",
+            &store,
+            "--controls",
+            &controls,
+            "--recipe",
+            recipe,
+            "--name",
+            recipe,
+            "--out",
+            &probes,
+        ]);
+        let config =
+            std::fs::read_to_string(path(&format!("probes/{recipe}/config.json"))).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(
+            (&config["kind"], &config["pooling"]),
+            (&kind.into(), &"last".into())
+        );
+        assert_eq!(
+            (&config["fit_rows"], &config["recipe"]),
+            (&"last".into(), &recipe.into())
+        );
+        let probe = path(&format!("probes/{recipe}"));
+        let json = expect_ok(&[
+            "evaluate",
+            &probe,
+            "--store",
+            &store,
+            "--controls",
+            &controls,
+            "--model",
+            &model,
+            "--json",
+        ]);
+        let evaluation: candor_schema::Evaluation = serde_json::from_str(&json).unwrap();
+        assert!(!evaluation.detectors[0].description.starts_with("logistic"));
+    }
+
+    // The recipe's layer is not there; where it is, it is taken.
+    let apollo = |store: &str| {
+        let args = [
+            "train", store, "--recipe", "apollo", "--name", "apollo", "--out", &probes,
+        ];
+        args.map(str::to_owned)
+    };
+    let args = apollo(&store);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    expect_error(&args, 3, &["no residual stream near 27.5 %", "--layers 7"]);
+    let (data, other) = (path("tiny.jsonl"), path("store"));
+    tiny_dataset(Path::new(&data), 8);
+    expect_ok(&[
+        "capture", &data, "--out", &other, "--model", &model, "--layers", "7-9",
+    ]);
+    let args = apollo(&other);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    expect_ok(&args);
+    let config = std::fs::read_to_string(path("probes/apollo/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["hook_points"][0], "blocks.7.hook_resid_post");
+    assert_eq!(config["metrics"]["n_layers_tried"], 1.0);
+    assert_eq!(
+        (&config["fit_rows"], &config["fit_drop_last"]),
+        (&"token".into(), &5.into())
+    );
+
+    let usage = [
+        "train", &store, "--recipe", "apollo", "--kind", "lda", "--name", "x", "--out", &probes,
+    ];
+    expect_error(&usage, 2, &["cannot be used with"]);
 }

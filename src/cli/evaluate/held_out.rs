@@ -41,7 +41,10 @@ pub(super) fn row(
     let bar = progress::bar(manifest.hook_points.len() as u64, "layers");
     bar.set_message("held-out families");
     let mut best: BTreeMap<String, Fold> = BTreeMap::new();
-    for column in &manifest.hook_points {
+    // A recipe that fixes the layer has it in every fold.
+    let fixed = recipe.depth.map(|_| bundle.config().hook_points[0]);
+    let columns = manifest.hook_points.iter();
+    for column in columns.filter(|column| fixed.is_none_or(|point| point == column.hook_point)) {
         let replies = replies::load(store, &[column.hook_point])?;
         let train = replies::labelled(&replies, Split::Train);
         let families: BTreeSet<&str> = train.iter().map(|r| r.dialogue.family.as_str()).collect();

@@ -36,7 +36,7 @@ pub(super) fn check(dialogues: &[Dialogue], findings: &mut Findings) {
 }
 
 /// What must stay within one split.
-fn marks(dialogue: &Dialogue) -> Vec<(&'static str, String)> {
+pub(crate) fn marks(dialogue: &Dialogue) -> Vec<(&'static str, String)> {
     let mut marks = vec![("scenario", dialogue.scenario.clone())];
     marks.extend(dialogue.template.clone().map(|name| ("template", name)));
     marks.extend(dialogue.pair.clone().map(|name| ("pair", name)));

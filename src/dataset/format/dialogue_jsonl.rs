@@ -1,6 +1,6 @@
 //! One [`Dialogue`] as JSON per line.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 use candor_schema::{Dialogue, FormatVersion};
@@ -9,6 +9,8 @@ use serde::Deserialize;
 use crate::LineProblem;
 use crate::dataset::file_problem;
 use crate::format::{Format, Reading};
+use crate::json_error::message;
+use crate::lines::{Line, next_line};
 
 /// Longest line that is read, in bytes. A dialogue of 100,000 tokens fits several times.
 const MAX_LINE: usize = 4 << 20;
@@ -25,40 +27,30 @@ impl Format for DialogueJsonl {
     fn read(
         &self,
         path: &Path,
-        mut reader: &mut dyn BufRead,
+        reader: &mut dyn BufRead,
         reading: &mut Reading,
     ) -> std::io::Result<()> {
         let mut bytes = Vec::new();
         let (mut line, mut n_written) = (0, 0_usize);
-        loop {
-            bytes.clear();
-            let limit = MAX_LINE as u64 + 1;
-            (&mut reader).take(limit).read_until(b'\n', &mut bytes)?;
-            if bytes.is_empty() {
-                break;
-            }
+        while let Some(found) = next_line(reader, &mut bytes, MAX_LINE)? {
             line += 1;
             let place = Place { path, line };
-            if bytes.len() > MAX_LINE && bytes.last() != Some(&b'\n') {
-                skip_line(reader)?;
-                n_written += 1;
-                reading.problems.push(place.problem(
-                    0,
-                    format!("line is longer than {MAX_LINE} bytes"),
-                    "split the dialogue, or drop what is not part of it",
-                ));
-                continue;
-            }
-            let text = match std::str::from_utf8(&bytes) {
-                Ok(text) => text,
-                Err(error) => {
+            let text = match found {
+                Line::Text(text) => text,
+                Line::TooLong => {
                     n_written += 1;
-                    let good = error.valid_up_to();
-                    let column = std::str::from_utf8(&bytes[..good])
-                        .map_or(good, |text| text.chars().count());
                     reading.problems.push(place.problem(
-                        column + 1,
-                        format!("byte 0x{:02x} is not UTF-8", bytes[good]),
+                        0,
+                        format!("line is longer than {MAX_LINE} bytes"),
+                        "split the dialogue, or drop what is not part of it",
+                    ));
+                    continue;
+                }
+                Line::NotUtf8 { byte, column } => {
+                    n_written += 1;
+                    reading.problems.push(place.problem(
+                        column,
+                        format!("byte 0x{byte:02x} is not UTF-8"),
                         "save the file as UTF-8",
                     ));
                     continue;
@@ -182,29 +174,6 @@ fn accept(place: &Place<'_>, dialogue: Dialogue, reading: &mut Reading) {
     let first = (place.path.to_owned(), place.line);
     reading.ids.insert(dialogue.id.clone(), first);
     reading.dialogues.push(dialogue);
-}
-
-fn skip_line(reader: &mut dyn BufRead) -> std::io::Result<()> {
-    loop {
-        let (n, done) = {
-            let buffer = reader.fill_buf()?;
-            match buffer.iter().position(|byte| *byte == b'\n') {
-                Some(index) => (index + 1, true),
-                None => (buffer.len(), buffer.is_empty()),
-            }
-        };
-        reader.consume(n);
-        if done {
-            return Ok(());
-        }
-    }
-}
-
-/// What serde says, without its own position: a line of JSONL is always "line 1" to it.
-fn message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
 fn hint(error: &serde_json::Error) -> &'static str {

@@ -30,6 +30,10 @@ impl ProbeKind for Logistic {
         "logistic regression with an L2 penalty on standardised rows (Goldowsky-Dill et al. 2025)"
     }
 
+    fn noun(&self) -> &'static str {
+        "logistic regression"
+    }
+
     fn fit(&self, rows: &Rows<'_>, options: &FitOptions) -> Result<Projection> {
         check_options(options)?;
         let (n_rows, width) = (rows.n_rows(), rows.width());
@@ -94,7 +98,7 @@ impl ProbeKind for Logistic {
     }
 }
 
-fn check_options(options: &FitOptions) -> Result<()> {
+pub(super) fn check_options(options: &FitOptions) -> Result<()> {
     for (name, value) in [
         ("lambda", options.lambda),
         ("tolerance_per_row", options.tolerance_per_row),
@@ -113,7 +117,7 @@ fn check_options(options: &FitOptions) -> Result<()> {
 
 /// Mean and standard deviation (divided by n) of each column, rounded to f32 *before* they are used, so
 /// that the weights are fitted for exactly the standardisation that is stored.
-fn column_statistics(rows: &Rows<'_>) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn column_statistics(rows: &Rows<'_>) -> (Vec<f32>, Vec<f32>) {
     let (n_rows, width) = (rows.n_rows() as f64, rows.width());
     let mut mean = vec![0.0f64; width];
     for values in rows.data().chunks_exact(width) {
