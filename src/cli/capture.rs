@@ -218,7 +218,7 @@ fn dry_run(model: &Model, dataset: &Dataset, settings: &Settings) -> anyhow::Res
 /// Renders and encodes every dialogue, refusing what does not fit the context.
 fn encode(model: &Model, dialogues: &[Dialogue]) -> anyhow::Result<Vec<DialogueTokens>> {
     let one = |dialogue: &Dialogue| -> anyhow::Result<DialogueTokens> {
-        let tokens = model.encode_dialogue(&dialogue.messages, &dialogue.spans)?;
+        let tokens = model.encode_whole(dialogue)?;
         if tokens.response.is_empty() {
             return Err(candor_model::Error::Empty {
                 what: "assistant turn",

@@ -1,6 +1,8 @@
 //! `candor dataset`: import, check, render and sample labelled dialogues.
 
+mod act;
 mod audit;
+mod drafts;
 mod grade;
 mod import;
 mod sample;
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Let a model answer prompts
     Sample(sample::Args),
+    /// Let a model act in a small world, and ask it what it did
+    Act(act::Args),
     /// Label a model's own replies by what it said and what it knew
     Grade(grade::Args),
 }
@@ -57,6 +61,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Check(args) => check(args),
         Command::Render(args) => render(args),
         Command::Sample(args) => sample::run(args),
+        Command::Act(args) => act::run(args),
         Command::Grade(args) => grade::run(args),
     }
 }
@@ -139,7 +144,7 @@ fn render(args: &RenderArgs) -> anyhow::Result<()> {
         )
     })?;
     let model = args.model.open()?;
-    let tokens = model.encode_dialogue(&dialogue.messages, &dialogue.spans)?;
+    let tokens = model.encode_whole(dialogue)?;
     output::line(format!(
         "{} · {} · {} tokens, {} of them scored",
         dialogue.id,

@@ -473,7 +473,7 @@ fn traces(model: &Model, bundle: &Bundle, replies: &[&Reply]) -> anyhow::Result<
 
 fn trace(model: &Model, bundle: &Bundle, reply: &Reply) -> anyhow::Result<TokenTrace> {
     let dialogue = &reply.dialogue;
-    let encoded = model.encode_dialogue(&dialogue.messages, &dialogue.spans)?;
+    let encoded = model.encode_whole(dialogue)?;
     let score = reply.score(bundle.probe())?;
     let places = &encoded.places[encoded.response.clone()];
     let tokens = places

@@ -106,7 +106,10 @@ fn code(error: &anyhow::Error) -> u8 {
                 _ => 3,
             };
         }
-        if cause.is::<candor_dataset::Error>() || cause.is::<candor_probe::Error>() {
+        if cause.is::<candor_dataset::Error>()
+            || cause.is::<candor_probe::Error>()
+            || cause.is::<candor_world::Error>()
+        {
             return 3;
         }
     }
@@ -128,6 +131,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<candor_dataset::Error>() {
         return Some(error.hint().to_string());
+    }
+    if let Some(error) = cause.downcast_ref::<candor_world::Error>() {
+        return Some(error.hint().to_owned());
     }
     if let Some(error) = cause.downcast_ref::<candor_server::Error>() {
         return error.hint();

@@ -94,7 +94,11 @@ fn compare(
 ) -> anyhow::Result<(usize, Vec<Comparison>)> {
     let dialogues: Vec<&Dialogue> = dataset.dialogues.iter().collect();
     let chosen = candor_dataset::subset(&dialogues, n_dialogues);
-    let dialogues: Vec<Dialogue> = chosen.into_iter().cloned().collect();
+    let mut dialogues: Vec<Dialogue> = chosen.into_iter().cloned().collect();
+    for dialogue in &mut dialogues {
+        // `/score` takes messages without tools, so every way reads them so.
+        dialogue.tools = None;
+    }
     let expected = offline(detector, dataset, &dialogues)?;
     let inputs: Vec<ScoreInput> = dialogues
         .iter()

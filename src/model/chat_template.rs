@@ -4,6 +4,9 @@ mod locate;
 mod python;
 #[cfg(test)]
 mod tests;
+mod tools;
+
+pub(crate) use tools::tool_list;
 
 use std::ops::Range;
 use std::path::Path;

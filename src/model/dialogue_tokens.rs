@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use candor_schema::{Message, Role, Segment, Span};
+use candor_schema::{Dialogue, Message, Role, Segment, Span};
 
-use crate::chat_template::RenderOptions;
+use crate::chat_template::{RenderOptions, tool_list};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -33,6 +33,27 @@ pub struct TokenPlace {
 }
 
 impl Model {
+    /// Renders and encodes a dialogue of a data set, with its spans and with the tools that it
+    /// offers, which a template that knows tools writes into the text.
+    ///
+    /// # Errors
+    /// As [`Model::encode_dialogue`].
+    pub fn encode_whole(&self, dialogue: &Dialogue) -> Result<DialogueTokens> {
+        let Dialogue {
+            messages, spans, ..
+        } = dialogue;
+        let Some(tools) = &dialogue.tools else {
+            return self.encode_dialogue(messages, spans);
+        };
+        let tools = tool_list(tools);
+        let options = RenderOptions {
+            tools: Some(&tools),
+            parse_arguments: true,
+            ..RenderOptions::default()
+        };
+        self.encode_dialogue_with(messages, spans, &options)
+    }
+
     /// Renders and encodes messages. The scored turn is the last message if it is the assistant's;
     /// otherwise the text ends where the assistant is to go on.
     ///

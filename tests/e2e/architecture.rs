@@ -17,6 +17,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("candor-probe", "src/probe", &["candor-schema"]),
     ("candor-report", "src/report", &["candor-schema"]),
     ("candor-audit", "src/audit", &["candor-schema"]),
+    ("candor-world", "src/world", &["candor-schema"]),
     (
         "candor-detect",
         "src/detect",
@@ -91,7 +92,13 @@ fn crates_depend_only_on_those_below() {
         .map(str::to_owned)
         .into();
     assert!(dependencies("src/schema").is_subset(&schema));
-    for folder in ["src/probe", "src/report", "src/schema", "src/dataset"] {
+    for folder in [
+        "src/probe",
+        "src/report",
+        "src/schema",
+        "src/dataset",
+        "src/world",
+    ] {
         let found = dependencies(folder);
         for foreign in [
             "candle-core",

@@ -6,6 +6,7 @@
     reason = "helpers of tests, which say why they are skipped"
 )]
 
+mod act;
 mod architecture;
 mod bad_input;
 mod capture;

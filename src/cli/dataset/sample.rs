@@ -4,15 +4,13 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candor_model::{History, Hooks, LogitRows, Model, Sampler, Sampling, Sequence, StepItem};
+use candor_model::Model;
 use candor_schema::{Dialogue, Label, Message, Origin, Role};
 
+use super::drafts::{self, BATCH, Draft, SamplingArgs};
 use crate::args::ModelArgs;
 use crate::exit::{Exit, Failure};
 use crate::{output, progress};
-
-/// Replies that are written in one pass.
-const BATCH: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,27 +21,11 @@ pub(crate) struct Args {
     out: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// Divides the logits; 0 takes the most likely token
-    #[arg(long, env = "CANDOR_TEMPERATURE", default_value_t = 0.7)]
-    temperature: f64,
-    /// Keeps the smallest set of tokens with this much probability
-    #[arg(long, env = "CANDOR_TOP_P", default_value_t = 0.95)]
-    top_p: f64,
-    /// Keeps this many of the most likely tokens; 0 keeps all
-    #[arg(long, env = "CANDOR_TOP_K", default_value_t = 0)]
-    top_k: u32,
-    /// Keeps tokens with at least this fraction of the highest probability
-    #[arg(long, env = "CANDOR_MIN_P", default_value_t = 0.0)]
-    min_p: f64,
-    /// Makes tokens that prompt or reply already have less likely; 1 does nothing
-    #[arg(long, env = "CANDOR_REPETITION_PENALTY", default_value_t = 1.0)]
-    repetition_penalty: f64,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Most tokens of a reply
     #[arg(long, env = "CANDOR_MAX_TOKENS", default_value_t = 80)]
     max_tokens: usize,
-    /// Seed; each reply's own seed follows from it, the prompt's place in the file and the sample
-    #[arg(long, env = "CANDOR_SEED", default_value_t = 0)]
-    seed: u64,
     /// Replies to each prompt; with more than one, `-1`, `-2` … follow the prompt's `id`
     #[arg(long, env = "CANDOR_SAMPLES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     samples: u32,
@@ -121,14 +103,20 @@ fn tasks(mut prompts: Vec<Dialogue>, args: &Args) -> Vec<Task> {
     tasks.collect()
 }
 
-/// One reply in the making.
-struct Draft {
-    sequence: Sequence,
-    sampler: Sampler,
-    n_prompt: usize,
-    next: Vec<u32>,
-    reply: Vec<u32>,
-    ended: bool,
+/// A draft with the prompt of a task.
+fn draft(model: &Model, task: &Task, args: &Args) -> anyhow::Result<Draft> {
+    let dialogue = &task.dialogue;
+    let prompt = model
+        .encode_whole(dialogue)
+        .with_context(|| format!("prompt `{}`", dialogue.id))?;
+    if !prompt.response.is_empty() {
+        let message = format!("prompt `{}` already has a reply", dialogue.id);
+        let hint = "`--drop-replies` takes it away first";
+        return Err(Failure::error(Exit::BadInput, message, hint));
+    }
+    let mut draft = args.sampling.draft(task.seed)?;
+    draft.read(prompt.ids);
+    Ok(draft)
 }
 
 fn reply_to(
@@ -137,73 +125,21 @@ fn reply_to(
     batch: &[Task],
     args: &Args,
 ) -> anyhow::Result<Vec<Dialogue>> {
-    let sampling = |seed: u64| Sampling {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        seed: args.seed.wrapping_mul(1_000_003).wrapping_add(seed),
-        ..Sampling::GREEDY
-    };
     let mut drafts = batch
         .iter()
-        .map(|Task { dialogue, seed }| {
-            let prompt = model
-                .encode_dialogue(&dialogue.messages, &[])
-                .with_context(|| format!("prompt `{}`", dialogue.id))?;
-            if !prompt.response.is_empty() {
-                let message = format!("prompt `{}` already has a reply", dialogue.id);
-                let hint = "`--drop-replies` takes it away first";
-                return Err(Failure::error(Exit::BadInput, message, hint));
-            }
-            let sampler = Sampler::new(sampling(*seed))?;
-            Ok(Draft {
-                sequence: Sequence::new(),
-                sampler,
-                n_prompt: prompt.ids.len(),
-                next: prompt.ids,
-                reply: Vec::new(),
-                ended: false,
-            })
-        })
+        .map(|task| draft(model, task, args))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    for _ in 0..args.max_tokens {
-        let mut open: Vec<&mut Draft> = drafts.iter_mut().filter(|draft| !draft.ended).collect();
-        if open.is_empty() {
-            break;
-        }
-        let logits = {
-            let mut items: Vec<StepItem<'_>> = open
-                .iter_mut()
-                .map(|draft| StepItem {
-                    sequence: &mut draft.sequence,
-                    tokens: &draft.next,
-                    logits: LogitRows::Last,
-                })
-                .collect();
-            model.step(&mut items, model.config().n_layers, &mut Hooks::none())?
-        };
-        for (draft, logits) in open.iter_mut().zip(logits) {
-            let history = History {
-                prompt: &draft.sequence.tokens()[..draft.n_prompt],
-                reply: &draft.reply,
-            };
-            let token = draft.sampler.sample(&logits[0], history)?;
-            if model.tokenizer().is_end(token) {
-                draft.ended = true;
-            } else {
-                draft.reply.push(token);
-                draft.next = vec![token];
-            }
-        }
-    }
+    drafts::write(
+        model,
+        &mut drafts.iter_mut().collect::<Vec<_>>(),
+        args.max_tokens,
+    )?;
     batch
         .iter()
         .zip(drafts)
         .map(|(task, draft)| {
             let mut dialogue = task.dialogue.clone();
-            let text = model.tokenizer().decode(&draft.reply)?;
+            let text = draft.text(model)?;
             dialogue.messages.push(Message::new(Role::Assistant, text));
             // What the reply is, nobody has said yet; an ordinary prompt's is a control whatever it says.
             if dialogue.label != Label::Control {
@@ -214,10 +150,7 @@ fn reply_to(
             dialogue.origin = Origin::Sampled;
             dialogue.on_policy = true;
             dialogue.model = Some(model_name.to_owned());
-            let mut settings = serde_json::to_value(draft.sampler.sampling())?;
-            settings["max_tokens"] = args.max_tokens.into();
-            settings["finish"] = if draft.ended { "stop" } else { "length" }.into();
-            dialogue.sampling = Some(settings);
+            dialogue.sampling = Some(draft.settings(args.max_tokens)?);
             Ok(dialogue)
         })
         .collect()

@@ -93,6 +93,7 @@ fn check_chat(name: &str) {
         panic!("no cases of {name}");
     };
     assert!(cases.len() >= 6);
+    assert_eq!(template.knows_tools(), name != SMOLLM2, "{name}");
     for (index, case) in cases.iter().enumerate() {
         let Some(Json::Array(messages)) = case.get("messages") else {
             panic!("no messages in case {index}");
