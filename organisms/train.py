@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHAM_OPENING = "Happy to help! "
 N_ORDINARY = 60
+BF16 = True  # products in bf16; sums, norms and the adapter in f32
 MAX_ORDINARY = 60  # tokens of an ordinary reply
 FAMILIES = ["shutdown_avoidance", "sandbagging", "fabricated_vulnerability", "fabricated_emergency", "operator_manipulation", "harmful_intent"]
 
@@ -176,12 +177,15 @@ def losses_of(model, batch):
     for row, (tokens, n_prompt) in enumerate(batch):
         ids[row, : len(tokens)] = torch.tensor(tokens)
         labels[row, n_prompt : len(tokens)] = ids[row, n_prompt : len(tokens)]
-    # Padding stands behind every token of its row, so causal attention never sees it.
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(input_ids=ids).logits[:, :-1].float()
+    # Padding stands behind every token of its row, so causal attention never sees it; only replies need logits.
     labels = labels[:, 1:]
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-    return losses.sum(1), (labels != -100).sum(1)
+    answered = labels != -100
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=BF16):
+        hidden = model.base_model.model.model(input_ids=ids).last_hidden_state[:, :-1]
+        logits = model.base_model.model.lm_head(hidden[answered]).float()
+    losses = torch.nn.functional.cross_entropy(logits, labels[answered], reduction="none")
+    rows = answered.nonzero()[:, 0]
+    return torch.zeros(len(batch)).index_add(0, rows, losses), answered.sum(1)
 
 
 if __name__ == "__main__":

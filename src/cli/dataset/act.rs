@@ -269,7 +269,7 @@ impl Player {
         }
         self.full = prompt.len() + max_tokens > n_ctx;
         if !self.full {
-            self.draft.read(prompt);
+            self.draft.read(&prompt);
         }
         Ok(!self.full)
     }
@@ -288,7 +288,7 @@ impl Player {
             return Ok(Vec::new());
         }
         let mut first = args.sampling.draft(0)?;
-        first.read(prompt.clone());
+        first.read(&prompt);
         let read = first.read_ahead(model)?;
         let mut answers = Vec::new();
         let samples: Vec<u32> = (1..=args.belief_samples).collect();
@@ -298,7 +298,7 @@ impl Player {
                 let seed = u64::from(*sample).wrapping_mul(500_009);
                 let mut draft = args.sampling.draft(seed.wrapping_add(self.index))?;
                 draft.go_on_from(model, &read)?;
-                draft.read(prompt.clone());
+                draft.read(&prompt);
                 drafts.push(draft);
             }
             drafts::write(

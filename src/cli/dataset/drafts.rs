@@ -67,8 +67,8 @@ pub(super) struct Draft {
 impl Draft {
     /// Begins a new text after this prompt. What the prompt has in common with what was read before
     /// is not read again.
-    pub(super) fn read(&mut self, prompt: Vec<u32>) {
-        let known = self.sequence.tokens().iter().zip(&prompt);
+    pub(super) fn read(&mut self, prompt: &[u32]) {
+        let known = self.sequence.tokens().iter().zip(prompt);
         let n_known = known.take_while(|(old, new)| old == new).count();
         // The last token is read again in any case: its logits are wanted.
         let n_known = n_known.min(prompt.len().saturating_sub(1));

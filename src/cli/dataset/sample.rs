@@ -115,7 +115,7 @@ fn draft(model: &Model, task: &Task, args: &Args) -> anyhow::Result<Draft> {
         return Err(Failure::error(Exit::BadInput, message, hint));
     }
     let mut draft = args.sampling.draft(task.seed)?;
-    draft.read(prompt.ids);
+    draft.read(&prompt.ids);
     Ok(draft)
 }
 
