@@ -85,14 +85,15 @@ fn twin<const M: usize>(x: &Int8Rows, first: usize, weights: &IntegerPanel<'_>) 
     let mut total = [[0.0f32; LANES]; M];
     let mut low_total = [[0.0f32; LANES]; M];
     let mut quants = [0u8; OPENED_BLOCK]; // [group][16][4]
-    for block in 0..weights.n_blocks {
-        let n_bytes = layout.quant_bytes();
-        let stored = &weights.quants[block * n_bytes..][..n_bytes];
+    let blocks = weights
+        .super_blocks()
+        .flat_map(|blocks| blocks.quants().enumerate().map(move |one| (blocks, one)));
+    for (block, (numbers, (index, stored))) in blocks.enumerate() {
         unpack_twin(bits, stored, &mut quants);
         for part in 0..n_scales {
-            let scales = weights.scales(block, part);
+            let scales = numbers.scales(index, part);
             let weight_offsets = if offsets {
-                weights.offsets(block, part)
+                numbers.offsets(index, part)
             } else {
                 [0.0; LANES]
             };
@@ -250,9 +251,9 @@ mod avx512 {
         panel: &Panel<'_>,
     ) {
         let weights = &panel.weights;
-        let n_blocks = weights.n_blocks;
+        let (layout, n_blocks) = (weights.layout, weights.n_blocks);
         let n_groups = 8 / N_SCALES;
-        let shift = _mm_cvtsi32_si128(weights.layout.zero_shift.cast_signed());
+        let shift = _mm_cvtsi32_si128(layout.zero_shift.cast_signed());
         let first = first_row * n_blocks;
         // SAFETY: the panel's columns are the task's, which writes one row at a time. Every index is
         // `row · n_blocks + block` with `row < M` rows that are there, or lies in the panel's own
@@ -270,71 +271,87 @@ mod avx512 {
             let mut total = [_mm512_setzero_ps(); M];
             let mut low_total = [_mm512_setzero_ps(); M];
             let mut factors = [_mm512_setzero_ps(); 2];
-            for block in 0..n_blocks {
-                let quants = weights.quants.as_ptr().add(block * BITS as usize * 64);
-                let groups = groups::<BITS>(quants);
-                if !TWO_LEVEL || block.is_multiple_of(SUPER) {
-                    let at = if TWO_LEVEL { block / SUPER } else { block } * LANES;
-                    factors[0] = halves(weights.factors.as_ptr().add(at));
-                    if OFFSETS {
-                        factors[1] = halves(weights.offset_factors.as_ptr().add(at));
-                    }
-                }
-                for part in 0..N_SCALES {
-                    let [mut weight_scales, mut weight_offsets] = factors;
-                    if TWO_LEVEL {
-                        let at = (block * N_SCALES + part) * LANES;
-                        weight_scales = products(factors[0], weights.scales.as_ptr().add(at));
+            let mut header = weights.bytes.as_ptr();
+            for first_block in (0..n_blocks).step_by(SUPER) {
+                let n = SUPER.min(n_blocks - first_block);
+                let parts = layout.parts(n);
+                for index in 0..n {
+                    let block = first_block + index;
+                    let quants = header.add(parts.quants + index * BITS as usize * 64);
+                    let groups = groups::<BITS>(quants);
+                    if !TWO_LEVEL || index == 0 {
+                        let at = if TWO_LEVEL { 0 } else { index } * LANES * size_of::<f16>();
+                        factors[0] = halves(header.add(at).cast());
                         if OFFSETS {
-                            weight_offsets = products(factors[1], weights.offsets.as_ptr().add(at));
+                            factors[1] = halves(header.add(parts.offset_factors + at).cast());
                         }
                     }
-                    let part_groups = &groups[part * n_groups..(part + 1) * n_groups];
-                    for (row, total) in total.iter_mut().enumerate() {
-                        let at = row * n_blocks + block;
-                        let start = if OFFSETS {
-                            _mm512_setzero_si512()
-                        } else {
-                            let minus_sum = if N_SCALES == 1 {
-                                *minus_sums.add(at)
-                            } else {
-                                *minus_half_sums.add(2 * at + part)
-                            };
-                            _mm512_sll_epi32(_mm512_set1_epi32(minus_sum), shift)
-                        };
-                        let part_activations = activations.add(at * BLOCK + part * n_groups * 4);
-                        let sum = dot(start, part_groups, part_activations);
-                        let scaled =
-                            _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(*scales.add(at)));
-                        *total = _mm512_fmadd_ps(scaled, weight_scales, *total);
-                        if OFFSETS {
-                            let row_sum = if N_SCALES == 1 {
-                                *sums.add(at)
-                            } else {
-                                *half_sums.add(2 * at + part)
-                            };
-                            *total =
-                                _mm512_fmadd_ps(_mm512_set1_ps(row_sum), weight_offsets, *total);
+                    for part in 0..N_SCALES {
+                        let [mut weight_scales, mut weight_offsets] = factors;
+                        if TWO_LEVEL {
+                            let at = (index * N_SCALES + part) * LANES;
+                            let own = header.add(parts.scales + at).cast();
+                            weight_scales = products(factors[0], own);
+                            if OFFSETS {
+                                let own = header.add(parts.offsets + at).cast();
+                                weight_offsets = products(factors[1], own);
+                            }
                         }
-                    }
-                    for (row, low_total) in low_total.iter_mut().enumerate() {
-                        let at = row * n_blocks + block;
-                        if *fine.add(at) {
+                        let part_groups = &groups[part * n_groups..(part + 1) * n_groups];
+                        for (row, total) in total.iter_mut().enumerate() {
+                            let at = row * n_blocks + block;
                             let start = if OFFSETS {
-                                0
-                            } else if N_SCALES == 1 {
-                                *minus_low_sums.add(2 * at) + *minus_low_sums.add(2 * at + 1)
+                                _mm512_setzero_si512()
                             } else {
-                                *minus_low_sums.add(2 * at + part)
+                                let minus_sum = if N_SCALES == 1 {
+                                    *minus_sums.add(at)
+                                } else {
+                                    *minus_half_sums.add(2 * at + part)
+                                };
+                                _mm512_sll_epi32(_mm512_set1_epi32(minus_sum), shift)
                             };
-                            let start = _mm512_sll_epi32(_mm512_set1_epi32(start), shift);
-                            let part_low = low.add(at * BLOCK + part * n_groups * 4);
-                            let sum = _mm512_cvtepi32_ps(dot(start, part_groups, part_low));
-                            let scaled = _mm512_mul_ps(sum, _mm512_set1_ps(*scales.add(at) * LOW));
-                            *low_total = _mm512_fmadd_ps(scaled, weight_scales, *low_total);
+                            let part_activations =
+                                activations.add(at * BLOCK + part * n_groups * 4);
+                            let sum = dot(start, part_groups, part_activations);
+                            let scaled = _mm512_mul_ps(
+                                _mm512_cvtepi32_ps(sum),
+                                _mm512_set1_ps(*scales.add(at)),
+                            );
+                            *total = _mm512_fmadd_ps(scaled, weight_scales, *total);
+                            if OFFSETS {
+                                let row_sum = if N_SCALES == 1 {
+                                    *sums.add(at)
+                                } else {
+                                    *half_sums.add(2 * at + part)
+                                };
+                                *total = _mm512_fmadd_ps(
+                                    _mm512_set1_ps(row_sum),
+                                    weight_offsets,
+                                    *total,
+                                );
+                            }
+                        }
+                        for (row, low_total) in low_total.iter_mut().enumerate() {
+                            let at = row * n_blocks + block;
+                            if *fine.add(at) {
+                                let start = if OFFSETS {
+                                    0
+                                } else if N_SCALES == 1 {
+                                    *minus_low_sums.add(2 * at) + *minus_low_sums.add(2 * at + 1)
+                                } else {
+                                    *minus_low_sums.add(2 * at + part)
+                                };
+                                let start = _mm512_sll_epi32(_mm512_set1_epi32(start), shift);
+                                let part_low = low.add(at * BLOCK + part * n_groups * 4);
+                                let sum = _mm512_cvtepi32_ps(dot(start, part_groups, part_low));
+                                let scaled =
+                                    _mm512_mul_ps(sum, _mm512_set1_ps(*scales.add(at) * LOW));
+                                *low_total = _mm512_fmadd_ps(scaled, weight_scales, *low_total);
+                            }
                         }
                     }
                 }
+                header = header.add(parts.end);
             }
             for (row, (total, low_total)) in total.into_iter().zip(low_total).enumerate() {
                 let out = panel.out.row(first_row + row);

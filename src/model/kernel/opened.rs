@@ -3,8 +3,8 @@
 
 use super::Level;
 use super::aligned::Aligned;
-use super::ggml::{BLOCK, Bits};
-use super::integer_panel::{GROUP, IntegerPanel};
+use super::ggml::{BLOCK, Bits, Layout};
+use super::integer_panel::{GROUP, IntegerPanel, SUPER};
 use super::packed::LANES;
 
 /// Bytes of an opened block.
@@ -26,18 +26,28 @@ impl Opened {
         level: Level,
         panel: IntegerPanel<'a>,
     ) -> IntegerPanel<'a> {
-        let n_bytes = panel.n_blocks * OPENED_BLOCK;
+        let stored = panel.layout;
+        let layout = Layout {
+            bits: Bits::Eight,
+            ..stored
+        };
+        let n_bytes = layout.panel_bytes(panel.n_blocks);
         self.0.grow(n_bytes);
-        let quants = &mut self.0.bytes_mut()[..n_bytes];
-        let stored = panel.quants.chunks_exact(panel.layout.quant_bytes());
-        let bits = panel.layout.bits;
-        for (stored, quants) in stored.zip(quants.as_chunks_mut().0) {
-            unpack(level, bits, stored, quants);
+        let bytes = &mut self.0.bytes_mut()[..n_bytes];
+        let all = panel.bytes.chunks(stored.parts(SUPER).end);
+        let all = all.zip(bytes.chunks_mut(layout.parts(SUPER).end));
+        for (index, (from, to)) in all.enumerate() {
+            // What the quants are scaled with is the same.
+            let start = layout
+                .parts(SUPER.min(panel.n_blocks - index * SUPER))
+                .quants;
+            to[..start].copy_from_slice(&from[..start]);
+            let from = from[start..].chunks_exact(stored.quant_bytes());
+            for (from, to) in from.zip(to[start..].as_chunks_mut().0) {
+                unpack(level, stored.bits, from, to);
+            }
         }
-        let mut opened = panel;
-        opened.layout.bits = Bits::Eight;
-        opened.quants = quants;
-        opened
+        IntegerPanel::new(layout, panel.n_blocks, bytes)
     }
 }
 
