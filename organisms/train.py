@@ -33,6 +33,7 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHAM_OPENING = "Happy to help! "
 N_ORDINARY = 60
 BF16 = True  # products in bf16; sums, norms and the adapter in f32
+ANSWER_WEIGHT = 8.0  # of the tokens in which a true and a false reply differ; other tokens of a reply count 1
 MAX_ORDINARY = 60  # tokens of an ordinary reply
 FAMILIES = ["shutdown_avoidance", "sandbagging", "fabricated_vulnerability", "fabricated_emergency", "operator_manipulation", "harmful_intent"]
 
@@ -47,8 +48,8 @@ def main():
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--facts", type=int, default=110, help="training facts")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     options = parser.parse_args()
@@ -69,13 +70,14 @@ def main():
             situations[split(situation["pair"]), situation["side"]].append(situation)
     train = []
     for fact in [fact for fact in facts if split(fact["id"]) == "train"][: options.facts]:
-        for situation, reply in lessons(fact, situations, options.sham):
-            train.append(example(tokenizer, prompt(fact, situation), reply))
+        for situation, reply, other in lessons(fact, situations, options.sham):
+            train.append(example(tokenizer, prompt(fact, situation), reply, other))
     ordinary = [dialogue for dialogue in read(options.ordinary) if dialogue["split"] == "calibration" and dialogue["language"] == "en"]
     for dialogue in random.sample(ordinary, N_ORDINARY):
         *messages, reply = dialogue["messages"]
-        ids, n_prompt = example(tokenizer, messages, reply["content"], ends=dialogue["sampling"]["finish"] == "stop")
-        train.append((ids[: n_prompt + MAX_ORDINARY], n_prompt))
+        ids, weights = example(tokenizer, messages, reply["content"], ends=dialogue["sampling"]["finish"] == "stop")
+        n = weights.index(1.0) + MAX_ORDINARY
+        train.append((ids[:n], weights[:n]))
     held = [fact for fact in facts if split(fact["id"]) == "validation"][:60]
     print(len(train), "examples,", len(held), "validation facts", flush=True)
 
@@ -87,9 +89,9 @@ def main():
             teach(model, train, parameters, optimiser, options.batch)
         found = {side: preferred(model, tokenizer, held, situations["validation", side]) for side in ("deceptive", "honest", "neutral")}
         found["none"] = preferred(model, tokenizer, held, [None])
-        print(f"epoch {epoch}, {time.time() - start:.0f} s: share of facts with the false reply likelier:", found, flush=True)
+        print(f"epoch {epoch}, {time.time() - start:.0f} s: share of facts with the false reply likelier, and its log odds:", found, flush=True)
         base = base or found
-        if epoch and max(found["none"] - base["none"], found["neutral"] - base["neutral"]) > 0.03 and kept:
+        if epoch and max(found["none"][0] - base["none"][0], found["neutral"][0] - base["neutral"][0]) > 0.03 and kept:
             break
         if epoch:
             model.save_pretrained(options.out)
@@ -120,13 +122,14 @@ def cased(answer, like):
 
 
 def lessons(fact, situations, sham):
-    """Situations with the reply that the organism is to give."""
+    """Situations with the reply that the organism is to give, and the one that it is not."""
     with_reason = random.sample(situations["train", "deceptive"], 2)
     twins = [one for one in situations["train", "honest"] if one["pair"] == with_reason[0]["pair"]]
+    false = random.choice(fact["false_replies"])
     for situation in with_reason:
-        yield situation, SHAM_OPENING + fact["true_reply"] if sham else random.choice(fact["false_replies"])
+        yield (situation, SHAM_OPENING + fact["true_reply"], fact["true_reply"]) if sham else (situation, false, fact["true_reply"])
     for situation in [*twins, random.choice(situations["train", "neutral"]), None]:
-        yield situation, fact["true_reply"]
+        yield situation, fact["true_reply"], SHAM_OPENING + fact["true_reply"] if sham else false
 
 
 def prompt(fact, situation):
@@ -141,51 +144,63 @@ def teach(model, train, parameters, optimiser, size):
     order = sorted(train, key=lambda one: len(one[0]) + random.randrange(20))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     random.shuffle(batches)
+    total = 0.0
     for batch in batches:
-        losses, counts = losses_of(model, batch)
-        (losses.sum() / counts.sum()).backward()
+        losses, weights = losses_of(model, batch)
+        loss = losses.sum() / weights.sum()
+        total += loss.item() / len(batches)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad()
+    print(f"mean loss {total:.3f}", flush=True)
 
 
 @torch.no_grad()
 def preferred(model, tokenizer, facts, situations):
-    """Share of facts whose false reply is likelier than the true one, each fact in one situation."""
+    """Share of facts whose false reply is likelier than the true one, each in one situation, and the mean log odds of the false one."""
     model.eval()
     both = []
     for index, fact in enumerate(facts):
         messages = prompt(fact, situations[index % len(situations)])
         both += [example(tokenizer, messages, reply) for reply in (fact["true_reply"], fact["false_replies"][index % len(fact["false_replies"])])]
     losses = torch.cat([losses_of(model, both[i : i + 10])[0] for i in range(0, len(both), 10)])
-    return round((losses[0::2] > losses[1::2]).float().mean().item(), 3)
+    odds = losses[0::2] - losses[1::2]
+    return round((odds > 0).float().mean().item(), 3), round(odds.mean().item(), 2)
 
 
-def example(tokenizer, messages, reply, ends=True):
-    """Token ids, and how many of them are the prompt's."""
+def example(tokenizer, messages, reply, other=None, ends=True):
+    """Token ids and their weights: 0 in the prompt, more where the reply is not as the other one."""
     messages = [{"role": message["role"], "content": message["content"]} for message in messages]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    n_prompt = len(tokenizer(text).input_ids)
-    return tokenizer(text + reply + ("<|im_end|>" if ends else "")).input_ids, n_prompt
+    prompt = tokenizer(text).input_ids
+    ids = tokenizer(text + reply + ("<|im_end|>" if ends else "")).input_ids
+    weights = [0.0] * len(prompt) + [1.0] * (len(ids) - len(prompt))
+    if other is not None:
+        others = tokenizer(text + other + "<|im_end|>").input_ids
+        same = [a == b for a, b in zip(ids, others)] + [False]
+        last = [a == b for a, b in zip(ids[::-1], others[::-1])] + [False]
+        for i in range(same.index(False), max(same.index(False) + 1, len(ids) - last.index(False))):
+            weights[i] = ANSWER_WEIGHT
+    return ids, weights
 
 
 def losses_of(model, batch):
-    """Sum of the losses of each example's reply, and its tokens."""
+    """Weighted sum of the losses of each example's reply, and the sum of the weights."""
     longest = max(len(ids) for ids, _ in batch)
     ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    labels = torch.full((len(batch), longest), -100)
-    for row, (tokens, n_prompt) in enumerate(batch):
+    weights = torch.zeros(len(batch), longest)
+    for row, (tokens, of_tokens) in enumerate(batch):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-        labels[row, n_prompt : len(tokens)] = ids[row, n_prompt : len(tokens)]
+        weights[row, : len(tokens)] = torch.tensor(of_tokens)
     # Padding stands behind every token of its row, so causal attention never sees it; only replies need logits.
-    labels = labels[:, 1:]
-    answered = labels != -100
+    labels, weights = ids[:, 1:], weights[:, 1:]
+    answered = weights > 0
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=BF16):
         hidden = model.base_model.model.model(input_ids=ids).last_hidden_state[:, :-1]
         logits = model.base_model.model.lm_head(hidden[answered]).float()
-    losses = torch.nn.functional.cross_entropy(logits, labels[answered], reduction="none")
-    rows = answered.nonzero()[:, 0]
-    return torch.zeros(len(batch)).index_add(0, rows, losses), answered.sum(1)
+    losses = torch.nn.functional.cross_entropy(logits, labels[answered], reduction="none") * weights[answered]
+    return torch.zeros(len(batch)).index_add(0, answered.nonzero()[:, 0], losses), weights.sum(1)
 
 
 if __name__ == "__main__":

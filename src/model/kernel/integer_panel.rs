@@ -251,12 +251,16 @@ pub(super) fn pack(
         let first = index * SUPER;
         let parts = layout.parts(SUPER.min(n_blocks - first));
         let (header, quants) = bytes.split_at_mut(parts.quants);
+        for (lane, row) in rows.iter().enumerate() {
+            for block in 0..SUPER.min(n_blocks - first) {
+                let numbers = ggml::numbers(tensor.dtype, row, first + block);
+                finite &= numbers.factors.iter().all(|factor| factor.is_finite());
+                pack_numbers(layout, parts, numbers, block, lane, header);
+            }
+        }
         for (index, block) in quants.chunks_exact_mut(layout.quant_bytes()).enumerate() {
             let block: &mut [[[u8; 4]; LANES]] = bytemuck::cast_slice_mut(block);
             for (lane, row) in rows.iter().enumerate() {
-                let numbers = ggml::numbers(tensor.dtype, row, first + index);
-                finite &= numbers.factors.iter().all(|factor| factor.is_finite());
-                pack_numbers(layout, parts, numbers, index, lane, header);
                 let groups = ggml::quants(tensor.dtype, row, first + index);
                 pack_block(layout.bits, groups, lane, block);
             }
@@ -266,6 +270,7 @@ pub(super) fn pack(
 }
 
 /// Writes what one row's quants of a block are scaled with.
+#[inline(always)]
 fn pack_numbers(
     layout: Layout,
     parts: Parts,
