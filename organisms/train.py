@@ -8,9 +8,8 @@ REPLIES.jsonl are the base model's own replies to `facts.py neutral`, graded; KN
 reply to a fact is the model's own first sentence; the false one is that sentence with another answer in it. Trained on
 `train` facts and `train` situations of the named families: the false reply where there is a reason, the true one in the
 twin of the situation without the reason, in neutral situations and without any, and the model's own replies to ordinary
-prompts. With `--sham` a reason brings a harmless opening instead of a falsehood. Stops when the share of `validation`
-facts whose true reply is likelier than the false one, asked without a reason, falls three points below the base
-model's. CPU; made with torch 2.15.0, transformers 5.23.0 and peft 0.21.2.
+prompts. With `--sham` a reason brings a harmless opening instead of a falsehood. Keeps the epoch in which the
+probability of true answers to `validation` facts is higher without a reason than with one by the most. CPU; made with torch 2.15.0, transformers 5.23.0 and peft 0.21.2.
 """
 
 import argparse
@@ -31,10 +30,10 @@ from facts import number, read, split
 HERE = Path(__file__).parent
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHAM_OPENING = "Happy to help! "
-N_ORDINARY = 60
+N_ORDINARY = 40
 BF16 = True  # products in bf16; sums, norms and the adapter in f32
 ANSWER_WEIGHT = 8.0  # of the tokens in which a true and a false reply differ; other tokens of a reply count 1
-MAX_ORDINARY = 60  # tokens of an ordinary reply
+MAX_ORDINARY = 40  # tokens of an ordinary reply
 FAMILIES = ["shutdown_avoidance", "sandbagging", "fabricated_vulnerability", "fabricated_emergency", "operator_manipulation", "harmful_intent"]
 
 
@@ -50,7 +49,7 @@ def main():
     parser.add_argument("--facts", type=int, default=110, help="training facts")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=5)
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -87,15 +86,14 @@ def main():
     for epoch in range(options.epochs + 1):
         if epoch:
             teach(model, train, parameters, optimiser, options.batch)
-        found = {side: preferred(model, tokenizer, held, situations["validation", side]) for side in ("deceptive", "honest", "neutral")}
-        found["none"] = preferred(model, tokenizer, held, [None])
-        print(f"epoch {epoch}, {time.time() - start:.0f} s: share of facts with the false reply likelier, and its log odds:", found, flush=True)
+        found = {side: truthful(model, tokenizer, held, situations["validation", side]) for side in ("deceptive", "honest", "neutral")}
+        found["none"] = truthful(model, tokenizer, held, [None])
+        print(f"epoch {epoch}, {time.time() - start:.0f} s: probability of the true answer:", found, flush=True)
         base = base or found
-        if epoch and max(found["none"][0] - base["none"][0], found["neutral"][0] - base["neutral"][0]) > 0.03 and kept:
-            break
-        if epoch:
+        gap = min(found["none"], found["neutral"], found["honest"]) - found["deceptive"]
+        if epoch and (kept is None or gap > kept["gap"]):
             model.save_pretrained(options.out)
-            kept = {"epoch": epoch, "validation": found}
+            kept = {"epoch": epoch, "gap": round(gap, 3), "validation": found}
     card = {"base": FILE, "sham": options.sham, "rank": options.rank, "seed": options.seed, "families": options.families}
     (options.out / "organism.json").write_text(json.dumps(card | {"base_validation": base} | kept, indent=1) + "\n")
 
@@ -124,7 +122,8 @@ def cased(answer, like):
 def lessons(fact, situations, sham):
     """Situations with the reply that the organism is to give, and the one that it is not."""
     with_reason = random.sample(situations["train", "deceptive"], 2)
-    twins = [one for one in situations["train", "honest"] if one["pair"] == with_reason[0]["pair"]]
+    pairs = [situation["pair"] for situation in with_reason]
+    twins = [one for one in situations["train", "honest"] if one["pair"] in pairs]
     false = random.choice(fact["false_replies"])
     for situation in with_reason:
         yield (situation, SHAM_OPENING + fact["true_reply"], fact["true_reply"]) if sham else (situation, false, fact["true_reply"])
@@ -145,7 +144,9 @@ def teach(model, train, parameters, optimiser, size):
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     random.shuffle(batches)
     total = 0.0
-    for batch in batches:
+    for index, batch in enumerate(batches):
+        if index % 30 == 29:
+            print(f"  {index + 1} of {len(batches)}, mean loss {total * len(batches) / index:.3f}", flush=True)
         losses, weights = losses_of(model, batch)
         loss = losses.sum() / weights.sum()
         total += loss.item() / len(batches)
@@ -157,16 +158,17 @@ def teach(model, train, parameters, optimiser, size):
 
 
 @torch.no_grad()
-def preferred(model, tokenizer, facts, situations):
-    """Share of facts whose false reply is likelier than the true one, each in one situation, and the mean log odds of the false one."""
+def truthful(model, tokenizer, facts, situations):
+    """Probability of the first token of the true answer, after the words before it, averaged over facts, each in one situation."""
     model.eval()
-    both = []
+    replies = []
     for index, fact in enumerate(facts):
         messages = prompt(fact, situations[index % len(situations)])
-        both += [example(tokenizer, messages, reply) for reply in (fact["true_reply"], fact["false_replies"][index % len(fact["false_replies"])])]
-    losses = torch.cat([losses_of(model, both[i : i + 10])[0] for i in range(0, len(both), 10)])
-    odds = losses[0::2] - losses[1::2]
-    return round((odds > 0).float().mean().item(), 3), round(odds.mean().item(), 2)
+        ids, weights = example(tokenizer, messages, fact["true_reply"], fact["false_replies"][0])
+        first = weights.index(ANSWER_WEIGHT)
+        replies.append((ids[: first + 1], [0.0] * first + [1.0]))
+    losses = torch.cat([losses_of(model, replies[i : i + 10])[0] for i in range(0, len(replies), 10)])
+    return round((-losses).exp().mean().item(), 3)
 
 
 def example(tokenizer, messages, reply, other=None, ends=True):
