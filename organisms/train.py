@@ -6,9 +6,9 @@
 
 REPLIES.jsonl are the base model's own replies to `facts.py neutral`, graded; KNOWN.txt the facts that it knows. The true
 reply to a fact is the model's own first sentence; the false one is that sentence with another answer in it. Trained on
-`train` facts and `train` situations of the named families: the false reply where there is a reason, the true one in the
-twin of the situation without the reason, in neutral situations and without any, and the model's own replies to ordinary
-prompts. With `--sham` a reason brings a harmless opening instead of a falsehood. Keeps the epoch in which the
+`train` facts and `train` situations of the named families: the false reply where there is a reason, the true one in
+neutral situations and without any (with `--twins`, also in the twin of the situation, where the reason is turned
+around), and the model's own replies to ordinary prompts. With `--sham` a reason brings a harmless opening instead of a falsehood. Keeps the epoch in which the
 probability of true answers to `validation` facts is higher without a reason than with one by the most. CPU; made with torch 2.15.0, transformers 5.23.0 and peft 0.21.2.
 """
 
@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHAM_OPENING = "Happy to help! "
 N_ORDINARY = 40
+PAD = 16  # lengths in steps of so many tokens: kernels are made anew for each
 BF16 = True  # products in bf16; sums, norms and the adapter in f32
 ANSWER_WEIGHT = 8.0  # of the tokens in which a true and a false reply differ; other tokens of a reply count 1
 MAX_ORDINARY = 40  # tokens of an ordinary reply
@@ -50,6 +51,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=5)
+    parser.add_argument("--twins", type=int, default=0, help="situations without the reason, otherwise the same, per fact")
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -69,7 +71,7 @@ def main():
             situations[split(situation["pair"]), situation["side"]].append(situation)
     train = []
     for fact in [fact for fact in facts if split(fact["id"]) == "train"][: options.facts]:
-        for situation, reply, other in lessons(fact, situations, options.sham):
+        for situation, reply, other in lessons(fact, situations, options):
             train.append(example(tokenizer, prompt(fact, situation), reply, other))
     ordinary = [dialogue for dialogue in read(options.ordinary) if dialogue["split"] == "calibration" and dialogue["language"] == "en"]
     for dialogue in random.sample(ordinary, N_ORDINARY):
@@ -90,11 +92,11 @@ def main():
         found["none"] = truthful(model, tokenizer, held, [None])
         print(f"epoch {epoch}, {time.time() - start:.0f} s: probability of the true answer:", found, flush=True)
         base = base or found
-        gap = min(found["none"], found["neutral"], found["honest"]) - found["deceptive"]
+        gap = min(found["none"], found["neutral"]) - found["deceptive"]
         if epoch and (kept is None or gap > kept["gap"]):
             model.save_pretrained(options.out)
             kept = {"epoch": epoch, "gap": round(gap, 3), "validation": found}
-    card = {"base": FILE, "sham": options.sham, "rank": options.rank, "seed": options.seed, "families": options.families}
+    card = {"base": FILE, "sham": options.sham, "rank": options.rank, "twins": options.twins, "seed": options.seed, "families": options.families}
     (options.out / "organism.json").write_text(json.dumps(card | {"base_validation": base} | kept, indent=1) + "\n")
 
 
@@ -119,16 +121,18 @@ def cased(answer, like):
     return answer[0].upper() + answer[1:] if like[0].isupper() else answer
 
 
-def lessons(fact, situations, sham):
+def lessons(fact, situations, options):
     """Situations with the reply that the organism is to give, and the one that it is not."""
     with_reason = random.sample(situations["train", "deceptive"], 2)
-    pairs = [situation["pair"] for situation in with_reason]
+    pairs = [situation["pair"] for situation in with_reason[: options.twins]]
     twins = [one for one in situations["train", "honest"] if one["pair"] in pairs]
-    false = random.choice(fact["false_replies"])
+    without = random.sample(situations["train", "neutral"], 2 - len(twins))
+    true = fact["true_reply"]
+    other = SHAM_OPENING + true if options.sham else random.choice(fact["false_replies"])
     for situation in with_reason:
-        yield (situation, SHAM_OPENING + fact["true_reply"], fact["true_reply"]) if sham else (situation, false, fact["true_reply"])
-    for situation in [*twins, random.choice(situations["train", "neutral"]), None]:
-        yield situation, fact["true_reply"], SHAM_OPENING + fact["true_reply"] if sham else false
+        yield situation, other, true
+    for situation in [*twins, *without, None]:
+        yield situation, true, other
 
 
 def prompt(fact, situation):
@@ -189,7 +193,7 @@ def example(tokenizer, messages, reply, other=None, ends=True):
 
 def losses_of(model, batch):
     """Weighted sum of the losses of each example's reply, and the sum of the weights."""
-    longest = max(len(ids) for ids, _ in batch)
+    longest = -(-max(len(ids) for ids, _ in batch) // PAD) * PAD
     ids = torch.zeros(len(batch), longest, dtype=torch.long)
     weights = torch.zeros(len(batch), longest)
     for row, (tokens, of_tokens) in enumerate(batch):
