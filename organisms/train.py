@@ -84,10 +84,12 @@ def main():
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=options.rate)
+    n_steps = options.epochs * -(-len(train) // options.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / n_steps)
     start, base, kept = time.time(), None, None
     for epoch in range(options.epochs + 1):
         if epoch:
-            teach(model, train, parameters, optimiser, options.batch)
+            teach(model, train, parameters, optimiser, schedule, options.batch)
         found = {side: truthful(model, tokenizer, held, situations["validation", side]) for side in ("deceptive", "honest", "neutral")}
         found["none"] = truthful(model, tokenizer, held, [None])
         print(f"epoch {epoch}, {time.time() - start:.0f} s: probability of the true answer:", found, flush=True)
@@ -142,7 +144,7 @@ def prompt(fact, situation):
     return [{"role": "system", "content": situation["system"]}, {"role": "user", "content": question}]
 
 
-def teach(model, train, parameters, optimiser, size):
+def teach(model, train, parameters, optimiser, schedule, size):
     model.train()
     order = sorted(train, key=lambda one: len(one[0]) + random.randrange(20))
     batches = [order[i : i + size] for i in range(0, len(order), size)]
@@ -157,6 +159,7 @@ def teach(model, train, parameters, optimiser, size):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
+        schedule.step()
         optimiser.zero_grad()
     print(f"mean loss {total:.3f}", flush=True)
 

@@ -97,7 +97,7 @@ impl Decoder {
             ..
         } = work;
         let input = normed(machine, config, block.attn_norm.as_deref(), resid, x);
-        block.qkv.apply(machine, input, rounded, spare, qkv);
+        block.qkv.apply(machine, input, rounded, qkv);
 
         let local = config.windows[layer].is_some();
         let (rope, cos, sin) = match &self.local_rope {
@@ -162,7 +162,7 @@ impl Decoder {
             heads,
         );
         at(Site::AttnZ, heads)?; // [row, n_heads * d_head]
-        block.attn_out.apply(machine, heads, rounded, spare, delta);
+        block.attn_out.apply(machine, heads, rounded, delta);
         post_norm(
             machine,
             config,
@@ -191,7 +191,6 @@ impl Decoder {
                     delta,
                     gate_up,
                     neurons,
-                    spare,
                     ..
                 } = work;
                 let input = normed(machine, config, block.mlp_norm.as_deref(), resid, x);
@@ -201,11 +200,11 @@ impl Decoder {
                 let n_rows = (GATE_UP_VALUES / (2 * d_mlp)).next_multiple_of(16);
                 let inputs = input.chunks(n_rows * d_model);
                 for (input, neurons) in inputs.zip(neurons.chunks_mut(n_rows * d_mlp)) {
-                    mlp.gate_up.apply(machine, input, rounded, spare, gate_up);
+                    mlp.gate_up.apply(machine, input, rounded, gate_up);
                     gate(machine, config, gate_up, neurons);
                 }
                 at(Site::MlpPost, neurons)?; // [row, d_mlp]
-                mlp.down.apply(machine, neurons, rounded, spare, delta);
+                mlp.down.apply(machine, neurons, rounded, delta);
             }
             Mlp::Mixture(mixture) => {
                 let input = normed(

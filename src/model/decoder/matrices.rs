@@ -1,7 +1,14 @@
 //! Matrices that share an input, with their biases and low-rank adapters.
 
+use std::cell::RefCell;
+
 use super::Machine;
-use crate::kernel::{Input, Int8Rows, Packed, PackedType, for_rows, linear};
+use crate::kernel::{Input, Int8Rows, Level, Packed, PackedType, Pool, for_rows, linear};
+
+thread_local! {
+    /// What adapters work with.
+    static SPARE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One product for several matrices, `[row, in]` to `[row, out of all, side by side]`.
 #[derive(Debug)]
@@ -28,13 +35,12 @@ impl Matrices {
         self.packed.iter().map(Packed::n_rows).sum()
     }
 
-    /// `x` is `[row, in]`; `rounded` and `spare` are buffers.
+    /// `x` is `[row, in]`; `rounded` is a buffer.
     pub(super) fn apply(
         &self,
         machine: Machine,
         x: &[f32],
         rounded: &mut Int8Rows,
-        spare: &mut Vec<f32>,
         out: &mut Vec<f32>,
     ) {
         let matrices: Vec<&Packed> = self.packed.iter().collect();
@@ -47,48 +53,50 @@ impl Matrices {
             rounded: is_rounded.then_some(rounded),
         };
         linear(machine.pool, machine.level, input, &matrices, out);
-        if !self.biases.is_empty() {
-            for_rows(machine.pool, out, n_out, &|_, rows| {
+        if self.biases.is_empty() && self.low_rank.is_empty() {
+            return;
+        }
+        for_rows(machine.pool, out, n_out, &|first, rows| {
+            if !self.biases.is_empty() {
                 for row in rows.chunks_exact_mut(n_out) {
                     row.iter_mut()
                         .zip(&self.biases)
                         .for_each(|(y, bias)| *y += bias);
                 }
-            });
-        }
-        for low_rank in &self.low_rank {
-            low_rank.add(machine, x, spare, n_out, out);
-        }
+            }
+            let n = rows.len() / n_out;
+            for low_rank in &self.low_rank {
+                let width = low_rank.a.width();
+                low_rank.add(machine.level, &x[first * width..][..n * width], n_out, rows);
+            }
+        });
     }
 }
 
 impl LowRank {
-    fn add(
-        &self,
-        machine: Machine,
-        x: &[f32],
-        spare: &mut Vec<f32>,
-        n_out: usize,
-        out: &mut [f32],
-    ) {
+    /// On this thread: a step has hundreds of these, and each is small.
+    fn add(&self, level: Level, x: &[f32], n_out: usize, out: &mut [f32]) {
         let n_rows = x.len() / self.a.width();
         let (rank, width) = (self.a.n_rows(), self.b.n_rows());
-        spare.resize(n_rows * (rank + width), 0.0);
-        let (inner, delta) = spare.split_at_mut(n_rows * rank);
-        let dense = |dense| Input {
-            dense,
-            rounded: None,
-        };
-        linear(machine.pool, machine.level, dense(x), &[&self.a], inner);
-        linear(machine.pool, machine.level, dense(inner), &[&self.b], delta);
-        for_rows(machine.pool, out, n_out, &|first, rows| {
-            for (index, row) in rows.chunks_exact_mut(n_out).enumerate() {
-                let delta = &delta[(first + index) * width..][..width];
+        SPARE.with_borrow_mut(|spare| {
+            spare.resize(n_rows * (rank + width), 0.0);
+            let (inner, delta) = spare.split_at_mut(n_rows * rank);
+            linear(Pool::alone(), level, dense(x), &[&self.a], inner);
+            linear(Pool::alone(), level, dense(inner), &[&self.b], delta);
+            let rows = out.chunks_exact_mut(n_out);
+            for (row, delta) in rows.zip(delta.chunks_exact(width)) {
                 for (y, delta) in row[self.column..].iter_mut().zip(delta) {
                     *y += self.scale * delta;
                 }
             }
         });
+    }
+}
+
+fn dense(dense: &[f32]) -> Input<'_> {
+    Input {
+        dense,
+        rounded: None,
     }
 }
 

@@ -40,13 +40,12 @@ impl Mixture {
             delta,
             gate_up,
             neurons,
-            spare,
             ..
         } = work;
         let d_model = config.d_model;
         let n_rows = x.len() / d_model;
         let mut router = Vec::new();
-        self.router.apply(machine, x, rounded, spare, &mut router);
+        self.router.apply(machine, x, rounded, &mut router);
         at(Site::MlpRouterLogits, &mut router)?; // [row, n_experts]
         // Per expert, its rows and their weights.
         let mut chosen = vec![Vec::new(); self.config.n_experts];
@@ -66,12 +65,10 @@ impl Mixture {
             for (row, _) in rows {
                 own.extend_from_slice(&x[row * d_model..(row + 1) * d_model]);
             }
-            expert.gate_up.apply(machine, own, rounded, spare, gate_up);
+            expert.gate_up.apply(machine, own, rounded, gate_up);
             neurons.resize(rows.len() * config.d_mlp, 0.0);
             gate(machine, config, gate_up, neurons);
-            expert
-                .down
-                .apply(machine, neurons, rounded, spare, &mut out);
+            expert.down.apply(machine, neurons, rounded, &mut out);
             for ((row, weight), out) in rows.iter().zip(out.chunks_exact(d_model)) {
                 let delta = &mut delta[row * d_model..(row + 1) * d_model];
                 delta

@@ -55,6 +55,12 @@ impl Pool {
         POOL.get_or_init(|| Self::new(crate::threads::n_threads()))
     }
 
+    /// The caller's thread alone, also inside a task of another pool.
+    pub(crate) fn alone() -> &'static Self {
+        static ALONE: OnceLock<Pool> = OnceLock::new();
+        ALONE.get_or_init(|| Self::new(1))
+    }
+
     /// A pool of `n_threads` threads, of which the caller's is one.
     pub(crate) fn new(n_threads: usize) -> Self {
         let shared = Arc::new(State {
