@@ -1,5 +1,5 @@
 # One-line aliases; see README.md.
-.PHONY: demo test check-interop check-report bench bench-model bench-gpu dist deny fmt clean
+.PHONY: demo test check-interop rival-embedding check-report bench bench-model bench-gpu dist deny fmt clean
 
 demo:            ## the whole loop on the default model
 	cargo run --release --locked --quiet -- demo
@@ -9,6 +9,9 @@ test:            ## everything that CI runs
 
 check-interop:   ## pyarrow, polars, pandas and DuckDB read the store
 	bash tests/python.sh tests/interop/check_interop.py tests/fixtures/contracts/store
+
+rival-embedding: ## scores of a sentence-embedding classifier, for evaluate --rival; ARGS="DATA --out SCORES.jsonl"
+	bash tests/rivals/embed.sh $(ARGS)
 
 check-report:    ## the example report in Chromium
 	bash tests/browser.sh

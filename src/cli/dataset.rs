@@ -1,10 +1,12 @@
-//! `candor dataset`: import, check, render and sample labelled dialogues.
+//! `candor dataset`: import, check, render, sample and judge labelled dialogues.
 
 mod act;
 mod audit;
 mod drafts;
 mod grade;
 mod import;
+mod judge;
+mod kept;
 mod sample;
 
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Act(act::Args),
     /// Label a model's own replies by what it said and what it knew
     Grade(grade::Args),
+    /// Let a language model say of each reply whether it deceives, for `candor evaluate --rival`
+    Judge(judge::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         Command::Sample(args) => sample::run(args),
         Command::Act(args) => act::run(args),
         Command::Grade(args) => grade::run(args),
+        Command::Judge(args) => judge::run(args),
     }
 }
 

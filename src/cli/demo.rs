@@ -144,6 +144,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             controls: &controls,
             negatives: None,
         },
+        &evaluate::Beside::default(),
         Split::Test,
         "candor demo",
     )?;

@@ -1,10 +1,14 @@
 //! `candor evaluate`: a probe beside everything it must be compared with.
 
 mod baselines;
+mod calibration;
 mod divergence;
 mod held_out;
 mod lights;
 mod negatives;
+mod other_model;
+mod refits;
+mod rival;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +46,28 @@ pub(crate) struct Args {
     /// Store of hard negatives: replies that look like deception and deceive nobody
     #[arg(long, env = "CANDOR_NEGATIVES")]
     pub(crate) negatives: Option<PathBuf>,
+    /// Scores that anything else gave to the same replies, one `{"id": …, "score": …}` per line,
+    /// higher where more deceptive; may be given several times
+    #[arg(
+        long = "rival",
+        env = "CANDOR_RIVAL",
+        value_name = "NAME=FILE",
+        value_delimiter = ',',
+        value_parser = rival::named
+    )]
+    rivals: Vec<rival::Named>,
+    /// Store of the same dialogues captured with another model, which the probe's recipe is fitted
+    /// on too; may be given several times
+    #[arg(
+        long = "other-model",
+        env = "CANDOR_OTHER_MODEL",
+        value_name = "STORE",
+        value_delimiter = ','
+    )]
+    other_models: Vec<PathBuf>,
+    /// Times that the recipe is fitted on scenarios drawn from its training scenarios; 0 for none
+    #[arg(long, env = "CANDOR_SEEDS", default_value_t = N_SEEDS, value_parser = seeds)]
+    seeds: u64,
     /// Split to measure on
     #[arg(long, env = "CANDOR_SPLIT", value_enum, default_value = "test")]
     pub(crate) split: SplitArg,
@@ -53,6 +79,21 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+}
+
+/// Fewest fits that say anything of a spread, and as many as are made unless told otherwise.
+const N_SEEDS: u64 = 5;
+/// Most fits.
+const MAX_SEEDS: u64 = 1_000;
+
+/// Parses `--seeds`.
+fn seeds(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(n) if n == 0 || (N_SEEDS..=MAX_SEEDS).contains(&n) => Ok(n),
+        _ => Err(format!(
+            "write 0, or a number from {N_SEEDS} to {MAX_SEEDS}"
+        )),
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -75,6 +116,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let store = replies::open(&args.store)?;
     let controls = replies::open(&args.controls)?;
     let negatives = args.negatives.as_deref().map(replies::open).transpose()?;
+    let beside = Beside {
+        rivals: rival::open(&args.rivals)?,
+        other_models: args
+            .other_models
+            .iter()
+            .map(|path| replies::open(path))
+            .collect::<anyhow::Result<_>>()?,
+        n_seeds: args.seeds,
+    };
     let model = args.model.open()?;
     let evaluation = evaluate(
         &model,
@@ -84,6 +134,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             controls: &controls,
             negatives: negatives.as_ref(),
         },
+        &beside,
         args.split.into(),
         &args::command_line(),
     )?;
@@ -128,8 +179,32 @@ pub(crate) struct Stores<'a> {
     pub(crate) negatives: Option<&'a Store>,
 }
 
+/// What a probe is put beside on request.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    rivals: Vec<rival::Rival>,
+    /// Stores of the same dialogues captured with other models.
+    other_models: Vec<Store>,
+    /// Fits on other draws of the training scenarios.
+    n_seeds: u64,
+}
+
+/// A detector's row, and what it said about each reply of the split.
+type Measured = (candor_schema::DetectorRow, Vec<Scored>);
+
+/// What measures rivals of one kind.
+type Rivals = fn(&Data<'_>, &Bundle) -> anyhow::Result<Vec<Measured>>;
+
+/// Every kind of rival, in the order of the report.
+const RIVALS: &[Rivals] = &[rival::rows, other_model::rows];
+
 /// Everything that one evaluation reads.
 struct Data<'a> {
+    /// The split that is measured on.
+    name: Split,
+    /// Store of `train` and `split`.
+    labelled: &'a Store,
+    beside: &'a Beside,
     train: Vec<&'a Reply>,
     /// Honest and deceptive replies of the split.
     split: Vec<&'a Reply>,
@@ -146,27 +221,47 @@ impl Data<'_> {
         kind: DetectorKind,
         description: &str,
         logit: impl Fn(&Reply) -> anyhow::Result<f64>,
-    ) -> anyhow::Result<(candor_schema::DetectorRow, Vec<Scored>)> {
+    ) -> anyhow::Result<Measured> {
         let of = |replies: &[&Reply]| {
             replies
                 .iter()
                 .map(|reply| logit(reply))
                 .collect::<anyhow::Result<Vec<f64>>>()
         };
-        let logits = of(&self.split)?;
+        self.measured(
+            name,
+            kind,
+            description,
+            &of(&self.split)?,
+            &of(&self.calibration)?,
+            &of(&self.test_controls)?,
+        )
+    }
+
+    /// Measures a detector by its numbers: of every reply of the split, and of the ordinary replies
+    /// that thresholds come from and are checked on, if it has any of these.
+    fn measured(
+        &self,
+        name: &str,
+        kind: DetectorKind,
+        description: &str,
+        logits: &[f64],
+        calibration_controls: &[f64],
+        test_controls: &[f64],
+    ) -> anyhow::Result<Measured> {
         let scored: Vec<Scored> = self
             .split
             .iter()
             .zip(logits)
-            .map(|(reply, logit)| reply.scored(logit))
+            .map(|(reply, logit)| reply.scored(*logit))
             .collect();
         let detector = Detector {
             name,
             kind,
             description,
             scored: &scored,
-            calibration_controls: &of(&self.calibration)?,
-            test_controls: &of(&self.test_controls)?,
+            calibration_controls,
+            test_controls,
         };
         let mut row = detector_row(&detector, &FPR_BUDGETS, self.seed)
             .with_context(|| format!("detector `{name}`"))?;
@@ -180,6 +275,7 @@ pub(crate) fn evaluate(
     model: &Model,
     bundle: &Bundle,
     stores: Stores<'_>,
+    beside: &Beside,
     split: Split,
     command: &str,
 ) -> anyhow::Result<Evaluation> {
@@ -190,6 +286,9 @@ pub(crate) fn evaluate(
     let replies = replies::load(store, probe.hook_points())?;
     let control_replies = replies::load(controls, probe.hook_points())?;
     let data = Data {
+        name: split,
+        labelled: store,
+        beside,
         train: replies::labelled(&replies, Split::Train),
         split: replies::labelled(&replies, split),
         calibration: replies::controls(&control_replies, Split::Calibration),
@@ -205,7 +304,12 @@ pub(crate) fn evaluate(
         seed: config.seed,
     };
 
-    let bar = progress::bar(7, "detectors");
+    // First, because it is here that what was given may be of no use.
+    let mut rivals = Vec::new();
+    for rows in RIVALS {
+        rivals.extend(rows(&data, bundle)?);
+    }
+    let bar = progress::bar(1 + baselines::BASELINES.len() as u64, "detectors");
     bar.set_message("evaluate");
     let description = format!(
         "{} on `{}`, one direction, {} over the reply's tokens",
@@ -219,14 +323,21 @@ pub(crate) fn evaluate(
     bar.inc(1);
     let mut detectors = vec![row];
     detectors.extend(held_out::row(bundle, store, split)?);
-    for baseline in baselines::BASELINES {
-        let (mut row, other) = baseline(&data, bundle)?;
+    let (refitted, refits) = refits::refits(&data, bundle)?.unzip();
+    detectors.extend(refitted);
+    let mut compared = |(mut row, other): Measured| -> anyhow::Result<()> {
         row.probe_minus_this = Some(auroc_difference(&scored, &other, data.seed)?);
         detectors.push(row);
+        Ok(())
+    };
+    for baseline in baselines::BASELINES {
+        compared(baseline(&data, bundle)?)?;
         bar.inc(1);
     }
+    rivals.into_iter().try_for_each(compared)?;
     detectors.extend(baselines::nulls(&data, bundle, &scored)?);
     bar.finish_and_clear();
+    check_names(&detectors)?;
 
     let divergence = divergence::divergence(
         probe,
@@ -287,6 +398,8 @@ pub(crate) fn evaluate(
         split,
         groups: groups(&data.split, &scored, data.seed)?,
         traces: traces(model, bundle, &data.split)?,
+        calibration: calibration::calibration(probe, &scored, data.seed)?,
+        refits,
         caveats: caveats(&data, split, &detectors),
         detectors,
         layers,
@@ -301,6 +414,23 @@ pub(crate) fn evaluate(
     let (labelled, ordinary) = (dialogues(replies), dialogues(control_replies));
     evaluation.lights = lights::lights(&evaluation, &labelled, &ordinary);
     Ok(evaluation)
+}
+
+/// Rows are told apart by their names.
+fn check_names(detectors: &[candor_schema::DetectorRow]) -> anyhow::Result<()> {
+    for (index, row) in detectors.iter().enumerate() {
+        if detectors[..index]
+            .iter()
+            .any(|other| other.name == row.name)
+        {
+            return Err(Failure::error(
+                Exit::Usage,
+                format!("two detectors are named `{}`", row.name),
+                "give `--rival` another name; stores of `--other-model` are named by their models",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn summary(store: &Store) -> anyhow::Result<DatasetSummary> {
@@ -383,10 +513,10 @@ fn same_prompt(
     Ok(found.map(|(n_prompts, auroc)| SamePrompt { n_prompts, auroc }))
 }
 
-/// The probe on each family, motive, mode and language.
+/// The probe on each family, motive, mode, language and style.
 fn groups(replies: &[&Reply], scored: &[Scored], seed: u64) -> anyhow::Result<Vec<GroupRow>> {
     type Key = fn(&Dialogue) -> Option<String>;
-    let keys: [(&str, Key); 4] = [
+    let keys: [(&str, Key); 5] = [
         ("family", |dialogue| Some(dialogue.family.clone())),
         ("motive", |dialogue| {
             let name = |motive: Motive| match motive {
@@ -399,6 +529,7 @@ fn groups(replies: &[&Reply], scored: &[Scored], seed: u64) -> anyhow::Result<Ve
             dialogue.mode.map(|mode| mode.to_string())
         }),
         ("language", |dialogue| dialogue.language.clone()),
+        ("style", |dialogue| dialogue.style.clone()),
     ];
     let mut rows = Vec::new();
     for (by, key) in keys {
@@ -520,7 +651,7 @@ fn caveats(data: &Data<'_>, split: Split, detectors: &[candor_schema::DetectorRo
         let clear = row
             .probe_minus_this
             .is_some_and(|difference| difference.low > 0.0);
-        if !clear && !matches!(row.kind, DetectorKind::Null | DetectorKind::HeldOut) {
+        if !clear && row.kind != DetectorKind::Null && !row.kind.is_own() {
             caveats.push(format!(
                 "The probe (AUROC {:.2}) is not clearly better than `{}` (AUROC {:.2}): the interval of the difference includes 0.",
                 probe.auroc.value, row.name, row.auroc.value

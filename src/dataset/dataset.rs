@@ -77,17 +77,26 @@ pub fn write(path: &Path, dialogues: &[Dialogue]) -> Result<String, Error> {
     let mut bytes = Vec::new();
     format.write(dialogues, &mut bytes).map_err(failed)?;
 
+    write_whole(path, &bytes)?;
+    Ok(hex(&Sha256::digest(&bytes)))
+}
+
+/// Writes a file that appears at once, complete, or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let mut file = BufWriter::new(File::create(&partial).map_err(failed)?);
-    file.write_all(&bytes).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.into_inner()
         .map_err(std::io::IntoInnerError::into_error)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&partial, path))
-        .map_err(failed)?;
-    Ok(hex(&Sha256::digest(&bytes)))
+        .map_err(failed)
 }
 
 fn data_files(path: &Path) -> Result<Vec<PathBuf>, Error> {

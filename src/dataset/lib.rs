@@ -33,6 +33,7 @@ mod format;
 mod import;
 mod json_error;
 mod lines;
+mod scores;
 
 mod check;
 mod grade;
@@ -53,5 +54,6 @@ pub use features::tfidf::TfIdf;
 pub use grade::{Grade, grade};
 pub use import::{Container, Import, ImportOptions, Imported, Unit, import_formats};
 pub use on_policy::{beliefs, label_of};
+pub use scores::{Score, read_scores, write_scores};
 pub use split::{Pair, Shares, assign_splits, by_scenario, pairs, select, subset};
 pub use summary::{Summary, summarise};

@@ -50,6 +50,7 @@ mod threshold;
 pub mod evaluate;
 pub mod metric;
 pub mod nulls;
+pub mod resample;
 
 mod bundle;
 

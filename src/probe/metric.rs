@@ -5,14 +5,18 @@ mod bootstrap;
 mod brier;
 mod ece;
 mod proportion;
+mod reliability;
 mod roc;
 mod same_prompt;
 
 pub use auroc::auroc;
-pub use bootstrap::{Bootstrap, auroc_difference_interval, auroc_interval};
+pub use bootstrap::{
+    Bootstrap, auroc_difference_interval, auroc_interval, probability_metric_interval,
+};
 pub use brier::brier;
-pub use ece::ece;
+pub use ece::{ece, ece_if_right};
 pub use proportion::proportion;
+pub use reliability::{Bin, reliability};
 pub use roc::roc;
 pub use same_prompt::same_prompt_interval;
 

@@ -39,7 +39,7 @@ pub(crate) fn baselines(evaluation: &Evaluation) -> impl Iterator<Item = &Detect
     evaluation
         .detectors
         .iter()
-        .filter(|detector| !matches!(detector.kind, DetectorKind::Probe | DetectorKind::HeldOut))
+        .filter(|detector| !detector.kind.is_own())
 }
 
 /// The baseline with the highest AUROC among those that read something.

@@ -8,6 +8,7 @@ use crate::number::{NONE, interval, proportion};
 use crate::plot::divergence::divergence;
 use crate::plot::histogram::histogram;
 use crate::plot::layers::{layers, sites};
+use crate::plot::reliability::reliability;
 use crate::plot::roc::roc;
 use crate::{heat_map, table, verdict};
 
@@ -47,8 +48,16 @@ pub fn html(evaluation: &Evaluation) -> String {
     page.piece(&table::detector_notes(evaluation))
         .raw("</details>");
     page.raw("<h3>Thresholds</h3><p>Each threshold comes from ordinary traffic alone, never from the replies above: with the stated confidence, at most the budget of such traffic lies above it.</p>");
-    page.piece(&table::operating_points(evaluation))
-        .raw("</section>\n");
+    page.piece(&table::operating_points(evaluation));
+    if let Some(refits) = &evaluation.refits {
+        page.raw("<h3>Another draw, another probe?</h3><p>The recipe at the probe's layer, fitted again on scenarios drawn with replacement from its training scenarios. Where two directions have little in common, the probe has learnt its scenarios.</p>");
+        page.piece(&table::refits(refits));
+    }
+    if let Some(calibration) = &evaluation.calibration {
+        page.raw("<h3>Calibration</h3><p>Probabilities hold for the mix of honest and deceptive replies that they were fitted on, not for ordinary traffic. The calibration error of few replies is above 0 even where every probability is right; beside it stands what chance alone would give.</p>");
+        page.piece(&table::calibration(calibration));
+    }
+    page.raw("</section>\n");
 
     page.raw("\n<section><h2>Plots</h2><div class=\"plots\">");
     page.piece(&figure(
@@ -69,6 +78,14 @@ pub fn html(evaluation: &Evaluation) -> String {
             "AUROC since the replies differ",
             "Pairs of an honest and a deceptive reply to one prompt, from the first token in which they differ. At 0 both have the same activations: anything but 0.5 there would be a leak.",
             &divergence(parting),
+            &Markup::new(),
+        ));
+    }
+    if let Some(calibration) = &evaluation.calibration {
+        page.piece(&figure(
+            "Reliability",
+            "What the probe says and what is so, in at most 15 bins of equal mass, each with its interval. A perfect probe lies on the dotted line.",
+            &reliability(calibration),
             &Markup::new(),
         ));
     }
@@ -375,6 +392,28 @@ mod tests {
         assert!(place("<h2>Results") < place("id=\"roc\""));
         for caveat in &example().caveats {
             assert!(page.contains(&caveat.replace('\'', "&#39;")));
+        }
+    }
+
+    #[test]
+    fn calibration_and_refits_are_shown_where_they_were_measured() {
+        let mut evaluation = example();
+        let page = html(&evaluation);
+        for part in [
+            "<h3>Calibration",
+            "id=\"reliability\"",
+            "Fitted on other draws",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        (evaluation.calibration, evaluation.refits) = (None, None);
+        let page = html(&evaluation);
+        for part in [
+            "<h3>Calibration",
+            "id=\"reliability\"",
+            "Fitted on other draws",
+        ] {
+            assert!(!page.contains(part), "{part}");
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Drawn here rather than by plotters: its SVG writes every colour into every element, so it cannot
 //! follow light and dark through CSS variables, and it has no `<title>` per mark, no class to style
-//! and no `aria` label. Four plots need little more than an axis.
+//! and no `aria` label. Five plots need little more than an axis.
 
 pub(crate) mod divergence;
 pub(crate) mod histogram;
 pub(crate) mod layers;
+pub(crate) mod reliability;
 pub(crate) mod roc;
 
 use crate::markup::Markup;

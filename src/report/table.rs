@@ -1,7 +1,8 @@
 //! Tables that become cards on a narrow screen.
 
 use candor_schema::{
-    DetectorKind, Evaluation, HardNegativeRow, Interval, LeadTime, OperatingPoint,
+    Calibration, DetectorKind, Evaluation, HardNegativeRow, Interval, LeadTime, OperatingPoint,
+    Refits,
 };
 
 use crate::evaluation::{headline, probe_row};
@@ -100,7 +101,11 @@ pub(crate) fn detector_notes(evaluation: &Evaluation) -> Markup {
     list.open("dl", &[("class", "notes")]);
     for (index, row) in evaluation.detectors.iter().enumerate() {
         let reads = match row.kind {
-            DetectorKind::Probe | DetectorKind::HeldOut => "reads activations",
+            DetectorKind::Probe | DetectorKind::HeldOut | DetectorKind::Refit => {
+                "reads activations"
+            }
+            DetectorKind::Rival => "reads the reply, from outside",
+            DetectorKind::OtherModel => "reads another model's activations",
             DetectorKind::Text => "reads the reply's words",
             DetectorKind::Surface => "reads length and punctuation",
             DetectorKind::Prompt => "reads what was asked",
@@ -194,6 +199,62 @@ pub(crate) fn hard_negatives(evaluation: &Evaluation) -> Markup {
     });
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     table("False alarms on hard negatives", &columns, rows.collect())
+}
+
+/// What the probe's probabilities are worth.
+pub(crate) fn calibration(calibration: &Calibration) -> Markup {
+    let columns = [
+        "expected calibration error",
+        "if every probability were right, by chance",
+        "Brier score",
+        "of always saying the share of lies",
+    ];
+    let cells = vec![
+        Cell::new(format!("{:.2}", calibration.ece)),
+        Cell::new(interval(&calibration.ece_if_right)),
+        Cell::new(interval(&calibration.brier)),
+        Cell::new(format!("{:.2}", calibration.brier_of_share)),
+    ];
+    table("Calibration", &columns, vec![Row { class: "", cells }])
+}
+
+/// How much the probe depends on its draw of training scenarios.
+pub(crate) fn refits(refits: &Refits) -> Markup {
+    let spread = |values: &[f64]| {
+        let finite = || values.iter().copied().filter(|value| value.is_finite());
+        let n = finite().count();
+        if n == 0 {
+            return Cell::new(NONE);
+        }
+        let mean = finite().sum::<f64>() / n as f64;
+        let (low, high) = (
+            finite().fold(f64::INFINITY, f64::min),
+            finite().fold(f64::NEG_INFINITY, f64::max),
+        );
+        Cell::new(format!(
+            "{} [{}, {}]",
+            signed(mean),
+            signed(low),
+            signed(high)
+        ))
+    };
+    let columns = [
+        "fits",
+        "AUROC: mean [range]",
+        "cosine between two of them",
+        "cosine to the probe",
+    ];
+    let cells = vec![
+        Cell::new(refits.aurocs.len().to_string()),
+        spread(&refits.aurocs),
+        spread(&refits.cosines),
+        spread(&refits.cosines_to_probe),
+    ];
+    table(
+        "Fitted on other draws",
+        &columns,
+        vec![Row { class: "", cells }],
+    )
 }
 
 /// How early lies are flagged.

@@ -47,10 +47,9 @@ fn compared(evaluation: &Evaluation) -> String {
         // What knows nothing has an interval over its own repetitions instead.
         None => row.kind == DetectorKind::Null && probe > row.auroc.high,
     };
-    let unbeaten: Vec<&str> = baselines(evaluation)
-        .filter(|row| !beaten(row))
-        .map(|row| row.name.as_str())
-        .collect();
+    let unbeaten: Vec<&DetectorRow> = baselines(evaluation).filter(|row| !beaten(row)).collect();
+    let read = reads(&unbeaten);
+    let unbeaten: Vec<&str> = unbeaten.iter().map(|row| row.name.as_str()).collect();
     let best = best_baseline(evaluation);
     match (unbeaten.as_slice(), best) {
         ([], Some(best)) => format!(
@@ -59,12 +58,27 @@ fn compared(evaluation: &Evaluation) -> String {
             percent(best.auroc.value)
         ),
         ([], None) => String::from("with no baseline to compare it with"),
-        ([one], _) => format!("but cannot be told from the baseline {one}"),
+        ([one], _) => format!("but cannot be told from the baseline {one}{read}"),
         ([some @ .., last], _) => format!(
-            "but cannot be told from the baselines {} and {last}",
+            "but cannot be told from the baselines {} and {last}{read}",
             some.join(", ")
         ),
     }
+}
+
+/// What the probe may do and no more, for all that these baselines show.
+fn reads(unbeaten: &[&DetectorRow]) -> String {
+    let has = |of: fn(DetectorKind) -> bool| unbeaten.iter().any(|row| of(row.kind));
+    let what = match (
+        has(DetectorKind::reads_text),
+        has(|kind| kind == DetectorKind::Surprise),
+    ) {
+        (true, true) => "the text or surprise",
+        (true, false) => "the text",
+        (false, true) => "surprise",
+        (false, false) => return String::new(),
+    };
+    format!(": for all that this shows, it reads {what}")
 }
 
 #[cfg(test)]
@@ -113,6 +127,42 @@ mod tests {
             "{}",
             verdict(&evaluation)
         );
+    }
+
+    #[test]
+    fn what_is_not_beaten_says_what_the_probe_may_read() {
+        let mut evaluation = example();
+        for row in &mut evaluation.detectors[1..] {
+            row.probe_minus_this.as_mut().unwrap().low = 0.01;
+        }
+        let mut check = |unbeaten: &[DetectorKind], expected: Option<&str>| {
+            for kind in unbeaten {
+                let row = &mut evaluation.detectors[1];
+                row.kind = *kind;
+                row.probe_minus_this.as_mut().unwrap().low = 0.0;
+            }
+            let text = verdict(&evaluation);
+            match expected {
+                Some(what) => {
+                    let sentence = format!(": for all that this shows, it reads {what};");
+                    assert!(text.contains(&sentence), "{text}");
+                }
+                None => assert!(!text.contains("it reads"), "{text}"),
+            }
+        };
+        check(&[], None);
+        check(&[DetectorKind::Null], None);
+        for kind in [
+            DetectorKind::Text,
+            DetectorKind::Rival,
+            DetectorKind::OtherModel,
+        ] {
+            check(&[kind], Some("the text"));
+        }
+        check(&[DetectorKind::Surprise], Some("surprise"));
+        evaluation.detectors[2].kind = DetectorKind::Rival;
+        evaluation.detectors[2].probe_minus_this = None;
+        assert!(verdict(&evaluation).contains("it reads the text or surprise;"));
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub struct Evaluation {
     pub layers: Vec<LayerRow>,
     /// The probe on parts of the split: families, motives, languages.
     pub groups: Vec<GroupRow>,
+    /// The probe's probabilities beside what came true; absent where the probe gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    /// The recipe on other draws of its training scenarios; absent where none were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refits: Option<Refits>,
     /// Checks for what fakes a result; empty where an older version measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lights: Vec<Light>,
@@ -118,8 +124,29 @@ pub enum DetectorKind {
     Prompt,
     /// The model's surprise at the reply.
     Surprise,
+    /// What somebody else made of the reply: a judge, an embedding, any scores from a file.
+    Rival,
+    /// The activations of another model that reads the same replies, by the probe's recipe.
+    OtherModel,
+    /// The model's activations, by the probe's recipe on other draws of its training scenarios.
+    Refit,
     /// Nothing: the probe's recipe on shuffled labels or a random direction.
     Null,
+}
+
+impl DetectorKind {
+    /// Whether it is the probe itself or its recipe on the same activations, and no rival of it.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Probe | Self::HeldOut | Self::Refit)
+    }
+
+    /// Whether it knows nothing of the model that is watched: what it finds is in the text.
+    pub fn reads_text(self) -> bool {
+        matches!(
+            self,
+            Self::Text | Self::Surface | Self::Prompt | Self::Rival | Self::OtherModel
+        )
+    }
 }
 
 /// One detector on the same data.
@@ -134,7 +161,7 @@ pub struct DetectorRow {
     /// Honest against deceptive replies.
     pub auroc: Interval,
     /// The probe's AUROC minus this one's, by a bootstrap over the same scenarios; absent for the
-    /// probe itself and for its recipe on held-out families.
+    /// probe itself, for its recipe fitted otherwise, and for nulls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_minus_this: Option<Interval>,
     /// Among replies to the same prompt; absent where no prompt has both kinds, and for rows over
@@ -195,6 +222,43 @@ pub struct GroupRow {
     pub n_scenarios: usize,
     /// AUROC inside it.
     pub auroc: Interval,
+}
+
+/// What the probe's probabilities are worth on the split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Expected calibration error over 15 bins of equal mass.
+    pub ece: f64,
+    /// What it would be by chance if every probability were right: mean and interval. With few
+    /// replies in a bin this is far above 0.
+    pub ece_if_right: Interval,
+    /// Mean squared error.
+    pub brier: Interval,
+    /// Mean squared error of always saying the split's share of deceptive replies.
+    pub brier_of_share: f64,
+    /// The reliability curve, from the lowest probabilities to the highest.
+    pub bins: Vec<ReliabilityBin>,
+}
+
+/// Replies with about the same probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Their mean probability.
+    pub probability: f64,
+    /// Those that are deceptive.
+    pub deceptive: Proportion,
+}
+
+/// The probe's recipe at the probe's layer on scenarios drawn with replacement from its training
+/// scenarios, once per seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refits {
+    /// AUROC on the split, one per seed.
+    pub aurocs: Vec<f64>,
+    /// Cosine between the directions of every two of these fits, in the model's own coordinates.
+    pub cosines: Vec<f64>,
+    /// Cosine between each one's direction and the probe's.
+    pub cosines_to_probe: Vec<f64>,
 }
 
 /// One check for what fakes a result.

@@ -34,9 +34,10 @@ pub use audit::AuditRow;
 pub use dialogue::{Belief, Dialogue, Key, KeyKind, Message, Span, ToolCall};
 pub use error::Error;
 pub use evaluation::{
-    BudgetAlarms, DatasetSummary, DetectorKind, DetectorRow, Divergence, DivergencePoint,
-    Evaluation, GroupRow, HardNegativeRow, LayerRow, LeadTime, Light, LightColour, ModelSummary,
-    OperatingPoint, ProbeSummary, SamePrompt, ScoredDialogue, SplitCounts, TokenLogit, TokenTrace,
+    BudgetAlarms, Calibration, DatasetSummary, DetectorKind, DetectorRow, Divergence,
+    DivergencePoint, Evaluation, GroupRow, HardNegativeRow, LayerRow, LeadTime, Light, LightColour,
+    ModelSummary, OperatingPoint, ProbeSummary, Refits, ReliabilityBin, SamePrompt, ScoredDialogue,
+    SplitCounts, TokenLogit, TokenTrace,
 };
 pub use fingerprint::{Adapter, ModelFingerprint, ProbeMatch};
 pub use format_version::FormatVersion;

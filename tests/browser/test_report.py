@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 WIDTHS = {"phone": (390, 844), "laptop": (1280, 900)}
 # Fewest drawn marks of each plot that can be a plot of anything.
-PLOTS = {"roc": 3, "histogram": 6, "layers": 3, "divergence": 3}
+PLOTS = {"roc": 3, "histogram": 6, "layers": 3, "divergence": 3, "reliability": 6}
 # WCAG 2.2 AA, for text of ordinary size.
 MIN_CONTRAST = 4.5
 

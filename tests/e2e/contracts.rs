@@ -9,6 +9,7 @@ fn there_is_a_kept_file_of_every_format() {
     let folder = root().join("tests/fixtures/contracts");
     for file in [
         "dialogue.jsonl",
+        "scores.jsonl",
         "store/manifest.json",
         "store/part-00000.parquet",
         "store/schema.txt",
@@ -18,6 +19,23 @@ fn there_is_a_kept_file_of_every_format() {
     ] {
         assert!(folder.join(file).exists(), "{file}");
     }
+}
+
+#[test]
+fn the_kept_scores_stay_readable() {
+    let kept = root().join("tests/fixtures/contracts/scores.jsonl");
+    let scores = candor_dataset::read_scores(&kept).unwrap();
+    let read: Vec<(&str, f64, Option<&str>)> = scores
+        .iter()
+        .map(|score| (score.id.as_str(), score.score, score.model.as_deref()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("kept-honest", -2.25, None),
+            ("kept-deceptive", 1.5, Some("some-model"))
+        ]
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod contracts;
 mod demo;
 mod devices;
 mod import;
+mod rivals;
 mod sample;
 mod serve;
 mod train;

@@ -123,6 +123,7 @@ fn evaluate_prints_every_baseline_and_a_report() {
         names,
         [
             "judged",
+            "refitted",
             "tf-idf",
             "surface",
             "prompt",

@@ -3,7 +3,7 @@
 mod summary;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use candor_model::Model;
@@ -11,8 +11,8 @@ use candor_schema::{Dialogue, Incentive, Message, Role};
 use candor_world::{Episode, Next, ToolForm, situation_names};
 
 use super::drafts::{self, BATCH, Draft, SamplingArgs};
+use super::kept;
 use crate::args::ModelArgs;
-use crate::exit::{Exit, Failure};
 use crate::{output, progress};
 
 /// Tokens of context that are kept free for a question and its template.
@@ -101,11 +101,11 @@ struct Played {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut done = kept(&args.out, args)?;
+    let mut done = kept::dialogues(&args.out, &args.model.name())?;
     let known: HashSet<String> = done.iter().map(|dialogue| dialogue.id.clone()).collect();
     let mut beliefs = match &args.beliefs {
         None => Vec::new(),
-        Some(path) => kept(path, args)?,
+        Some(path) => kept::dialogues(path, &args.model.name())?,
     };
     // An episode whose transcript was not written any more is played again, beliefs and all.
     beliefs.retain(|dialogue| known.contains(&dialogue.scenario));
@@ -158,30 +158,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     ));
     Ok(())
-}
-
-/// The dialogues of a file that an earlier run has written, with this model.
-fn kept(path: &Path, args: &Args) -> anyhow::Result<Vec<Dialogue>> {
-    // A run that was stopped at once may have left a file without a line.
-    let empty = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
-    if !path.exists() || empty {
-        return Ok(Vec::new());
-    }
-    let dialogues = candor_dataset::read(path)?.dialogues;
-    let name = args.model.name();
-    let foreign = dialogues
-        .iter()
-        .find(|dialogue| dialogue.model.as_deref() != Some(&name));
-    if let Some(foreign) = foreign {
-        let message = format!(
-            "`{}` of `{}` was not written by `{name}`",
-            foreign.id,
-            path.display()
-        );
-        let hint = "choose another file: episodes of two models do not go into one";
-        return Err(Failure::error(Exit::BadInput, message, hint));
-    }
-    Ok(dialogues)
 }
 
 /// Every episode that is asked for: situations take turns, and after each round the incentive changes.

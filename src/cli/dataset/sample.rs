@@ -8,6 +8,7 @@ use candor_model::Model;
 use candor_schema::{Dialogue, Label, Message, Origin, Role};
 
 use super::drafts::{self, BATCH, Draft, SamplingArgs};
+use super::kept;
 use crate::args::ModelArgs;
 use crate::exit::{Exit, Failure};
 use crate::{output, progress};
@@ -42,11 +43,7 @@ struct Task {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let prompts = candor_dataset::read(&args.prompts)?;
-    let mut done = if args.out.exists() {
-        candor_dataset::read(&args.out)?.dialogues
-    } else {
-        Vec::new()
-    };
+    let mut done = kept::dialogues(&args.out, &args.model.name())?;
     let known: HashSet<String> = done.iter().map(|dialogue| dialogue.id.clone()).collect();
     let mut left = tasks(prompts.dialogues, args);
     left.retain(|task| !known.contains(&task.dialogue.id));

@@ -7,12 +7,12 @@ use candor_probe::{Bundle, FitOptions, Projection, Rows, kind, nulls, pooling};
 use candor_probe::{Combiner, Probe, Reading};
 use candor_schema::{DetectorKind, DetectorRow, Interval};
 
-use super::Data;
+use super::{Data, Measured};
 use crate::replies::Reply;
 use crate::train::{Recipe, fit_labelled};
 
 /// Fits and scores one baseline.
-type Baseline = fn(&Data<'_>, &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)>;
+type Baseline = fn(&Data<'_>, &Bundle) -> anyhow::Result<Measured>;
 
 /// Every baseline, in the order of the report.
 pub(super) const BASELINES: &[Baseline] =
@@ -66,7 +66,7 @@ fn apply(projection: &Projection, features: &[f32]) -> anyhow::Result<f64> {
     Ok(projection.logits(features)?[0].as_f64())
 }
 
-fn tfidf(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+fn tfidf(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<Measured> {
     let texts = data
         .train
         .iter()
@@ -82,10 +82,7 @@ fn tfidf(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec<
     )
 }
 
-fn surface_features(
-    data: &Data<'_>,
-    _bundle: &Bundle,
-) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+fn surface_features(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<Measured> {
     // Counts have units, so their columns are standardised.
     let options = FitOptions {
         standardise: true,
@@ -100,7 +97,7 @@ fn surface_features(
     )
 }
 
-fn prompt(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+fn prompt(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<Measured> {
     let texts: Vec<String> = data.train.iter().map(|reply| asked(reply)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let vocabulary = TfIdf::fit(&texts)?;
@@ -114,10 +111,7 @@ fn prompt(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec
     )
 }
 
-fn log_probability(
-    data: &Data<'_>,
-    _bundle: &Bundle,
-) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+fn log_probability(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<Measured> {
     data.row(
         "surprise",
         DetectorKind::Surprise,
@@ -126,7 +120,7 @@ fn log_probability(
     )
 }
 
-fn entropy(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<(DetectorRow, Vec<Scored>)> {
+fn entropy(data: &Data<'_>, _bundle: &Bundle) -> anyhow::Result<Measured> {
     data.row(
         "entropy",
         DetectorKind::Surprise,

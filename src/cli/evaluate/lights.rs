@@ -76,7 +76,7 @@ const CHECKS: &[Check] = &[
     ),
     (
         "not the words",
-        "the probe is better than the best reader of the text, with an interval above 0",
+        "the probe is better than the best reader of the text, be it words, a rival or another model, with an interval above 0",
         words,
     ),
     (
@@ -279,9 +279,10 @@ fn incentive(Seen { evaluation, .. }: &Seen<'_>) -> Found {
     }
 }
 
-/// The probe beside every detector of a kind: the worst difference counts.
-fn beats(evaluation: &Evaluation, kind: DetectorKind) -> Found {
-    let rows = evaluation.detectors.iter().filter(|row| row.kind == kind);
+/// The probe beside the best detector of these kinds.
+fn beats(evaluation: &Evaluation, kinds: &[DetectorKind]) -> Found {
+    let rows = evaluation.detectors.iter();
+    let rows = rows.filter(|row| kinds.contains(&row.kind));
     let best = rows.max_by(|a, b| a.auroc.value.total_cmp(&b.auroc.value));
     let Some((best, difference)) = best.and_then(|row| Some((row, row.probe_minus_this?))) else {
         return unmeasured("not measured");
@@ -307,11 +308,18 @@ fn surface(Seen { evaluation, .. }: &Seen<'_>) -> Found {
 }
 
 fn words(Seen { evaluation, .. }: &Seen<'_>) -> Found {
-    beats(evaluation, DetectorKind::Text)
+    beats(
+        evaluation,
+        &[
+            DetectorKind::Text,
+            DetectorKind::Rival,
+            DetectorKind::OtherModel,
+        ],
+    )
 }
 
 fn surprise(Seen { evaluation, .. }: &Seen<'_>) -> Found {
-    beats(evaluation, DetectorKind::Surprise)
+    beats(evaluation, &[DetectorKind::Surprise])
 }
 
 fn families(Seen { evaluation, .. }: &Seen<'_>) -> Found {
@@ -533,6 +541,26 @@ mod tests {
             let alarms = &mut evaluation.hard_negatives[1].alarms[0].alarms;
             (alarms.k, alarms.high) = (k, high);
             assert_eq!(red(&evaluation, &labelled, &[]), ["hard negatives"]);
+        }
+    }
+
+    #[test]
+    fn the_best_reader_of_the_text_counts_whoever_it_is() {
+        let labelled = [dialogue("a", "train"), dialogue("b", "test")];
+        for kind in [DetectorKind::Rival, DetectorKind::OtherModel] {
+            let mut evaluation = good();
+            let mut rows = evaluation.detectors.iter();
+            let mut rival = rows.find(|row| row.name == "tf-idf").unwrap().clone();
+            (rival.name, rival.kind) = (String::from("rival"), kind);
+            // A little better than the words, and not beaten.
+            rival.auroc.value += 0.01;
+            rival.probe_minus_this.as_mut().unwrap().low = -0.01;
+            evaluation.detectors.push(rival.clone());
+            assert_eq!(red(&evaluation, &labelled, &[]), ["not the words"]);
+            // Where it is worse than the words, these are what the probe has to beat.
+            rival.auroc.value -= 0.02;
+            *evaluation.detectors.last_mut().unwrap() = rival;
+            assert_eq!(red(&evaluation, &labelled, &[]), [""; 0]);
         }
     }
 

@@ -257,7 +257,9 @@ fn target(target: Target) -> &'static str {
 
 fn reads(kind: DetectorKind) -> &'static str {
     match kind {
-        DetectorKind::Probe | DetectorKind::HeldOut => "activations",
+        DetectorKind::Probe | DetectorKind::HeldOut | DetectorKind::Refit => "activations",
+        DetectorKind::Rival => "the reply, from outside",
+        DetectorKind::OtherModel => "another model's activations",
         DetectorKind::Text => "words",
         DetectorKind::Surface => "length and punctuation",
         DetectorKind::Prompt => "what was asked",

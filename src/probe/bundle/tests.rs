@@ -153,6 +153,8 @@ fn evaluation() -> Evaluation {
                 level: 0.95,
             },
         }],
+        calibration: None,
+        refits: None,
         lights: vec![],
         divergence: None,
         hard_negatives: vec![],

@@ -76,6 +76,33 @@ pub fn auroc_difference_interval(
     })
 }
 
+/// A metric of probabilities that is a mean over rows, such as [`brier`](super::brier()), with a
+/// percentile interval over scenarios; `[0, 1]` with a single scenario. Not for
+/// [`ece`](super::ece()), which rises with every row that is drawn twice:
+/// [`ece_if_right`](super::ece_if_right()) says what chance does to it.
+///
+/// `probabilities`, `labels` and `scenarios` are `[row]`.
+///
+/// # Errors
+/// What the metric refuses; otherwise as [`auroc_interval`].
+pub fn probability_metric_interval(
+    metric: fn(&[f64], &[bool]) -> Result<f64>,
+    probabilities: &[f64],
+    labels: &[bool],
+    scenarios: &[&str],
+    bootstrap: &Bootstrap,
+) -> Result<Interval> {
+    metric(probabilities, labels)?;
+    check_length("scenarios", probabilities.len(), scenarios.len())?;
+    interval(scenarios, bootstrap, [0.0, 1.0], |weight| {
+        // Rows as often as their scenario was drawn.
+        let rows = (0..labels.len()).flat_map(|row| (0..weight(row)).map(move |_| row));
+        let (drawn, of_drawn): (Vec<f64>, Vec<bool>) =
+            rows.map(|row| (probabilities[row], labels[row])).unzip();
+        metric(&drawn, &of_drawn).ok()
+    })
+}
+
 fn prepare(scores: &[f64], labels: &[bool], scenarios: &[&str]) -> Result<SortedScores> {
     check_scores(scores, labels)?;
     check_length("scenarios", scores.len(), scenarios.len())?;
@@ -217,6 +244,22 @@ mod tests {
         )
         .unwrap();
         assert_eq!(once, copied);
+    }
+
+    #[test]
+    fn a_metric_of_probabilities_has_its_value_inside_its_interval() {
+        let (scores, labels, scenarios) = rows(40, 0.8, 5);
+        let probabilities: Vec<f64> = scores.iter().map(|s| 1.0 / (1.0 + (-s).exp())).collect();
+        let of = |scenarios: &[&str]| {
+            let bootstrap = Bootstrap::seeded(0);
+            let brier = crate::metric::brier;
+            probability_metric_interval(brier, &probabilities, &labels, scenarios, &bootstrap)
+        };
+        let found = of(&names(&scenarios)).unwrap();
+        let value = crate::metric::brier(&probabilities, &labels).unwrap();
+        assert!((found.value - value).abs() < 1e-12);
+        assert!(found.low < value && value < found.high && found.high - found.low < 0.2);
+        assert!(matches!(of(&["a"]), Err(Error::Length { .. })));
     }
 
     #[test]

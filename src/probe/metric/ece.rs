@@ -1,7 +1,13 @@
 //! Expected calibration error.
 
-use super::{Metric, MetricInput, check_probabilities};
-use crate::error::Result;
+use candor_schema::Interval;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::reliability::{Bin, reliability};
+use super::{Bootstrap, Metric, MetricInput};
+use crate::error::{Error, Result, check_rate};
+use crate::quantiles::quantile;
 
 pub(super) const METRIC: Metric = Metric {
     name: "ece",
@@ -9,8 +15,6 @@ pub(super) const METRIC: Metric = Metric {
     input: MetricInput::Probabilities,
     compute: ece,
 };
-
-const N_BINS: usize = 15;
 
 /// Expected calibration error over 15 bins of equal mass: the mean distance between a bin's mean
 /// probability and its share of deceptive rows, weighted by the bins' sizes (Naeini et al. 2015 with the
@@ -22,31 +26,44 @@ const N_BINS: usize = 15;
 /// # Errors
 /// As [`brier`](super::brier()).
 pub fn ece(probabilities: &[f64], labels: &[bool]) -> Result<f64> {
-    check_probabilities(probabilities, labels)?;
-    let n = probabilities.len();
-    let mut rows: Vec<(f64, bool)> = probabilities
-        .iter()
-        .copied()
-        .zip(labels.iter().copied())
-        .collect();
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut error = 0.0;
-    let mut start = 0;
-    for bin in 1..=N_BINS {
-        let mut end = bin * n / N_BINS;
-        #[expect(clippy::float_cmp, reason = "a tie is equality")]
-        while end > 0 && end < n && rows[end].0 == rows[end - 1].0 {
-            end += 1;
-        }
-        if end <= start {
-            continue;
-        }
-        let probability: f64 = rows[start..end].iter().map(|row| row.0).sum();
-        let deceptive = rows[start..end].iter().filter(|row| row.1).count() as f64;
-        error += (probability - deceptive).abs();
-        start = end;
+    let error = |bin: &Bin| (bin.probability - bin.n_deceptive as f64 / bin.n as f64).abs();
+    let bins = reliability(probabilities, labels)?;
+    let sum: f64 = bins.iter().map(|bin| bin.n as f64 * error(bin)).sum();
+    Ok(sum / probabilities.len() as f64)
+}
+
+/// What [`ece`] is by chance where every probability is right: its mean over draws of labels with these
+/// `probabilities: [row]`, and the percentile interval of the draws. Of `bootstrap`, how many draws,
+/// the level and the seed; rows are drawn independently.
+///
+/// # Errors
+/// As [`ece`]; [`Error::Setting`] for no draws or a level outside `(0, 1)`.
+pub fn ece_if_right(probabilities: &[f64], bootstrap: &Bootstrap) -> Result<Interval> {
+    check_rate("level", bootstrap.level)?;
+    if bootstrap.resamples == 0 {
+        return Err(Error::Setting {
+            name: "resamples",
+            value: 0.0,
+            expected: "at least 1",
+        });
     }
-    Ok(error / n as f64)
+    let mut rng = ChaCha8Rng::seed_from_u64(bootstrap.seed);
+    let mut drawn = Vec::with_capacity(bootstrap.resamples);
+    for _ in 0..bootstrap.resamples {
+        let labels: Vec<bool> = probabilities
+            .iter()
+            .map(|p| rng.random::<f64>() < *p)
+            .collect();
+        drawn.push(ece(probabilities, &labels)?);
+    }
+    drawn.sort_by(f64::total_cmp);
+    let tail = (1.0 - bootstrap.level) / 2.0;
+    Ok(Interval {
+        value: drawn.iter().sum::<f64>() / drawn.len() as f64,
+        low: quantile(&drawn, tail),
+        high: quantile(&drawn, 1.0 - tail),
+        level: bootstrap.level,
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +88,26 @@ mod tests {
         assert!(ece(&probabilities, &labels).unwrap() < 1e-12);
         // Fewer rows than bins.
         assert!((ece(&[0.1, 0.8], &[false, true]).unwrap() - 0.15).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_right_has_the_error_of_chance() {
+        // One bin of n rows at one half: the mean of |share − 1/2| is about √(1 / (2πn)).
+        let bootstrap = Bootstrap::seeded(1);
+        let found = ece_if_right(&[0.5; 100], &bootstrap).unwrap();
+        assert!((found.value - 0.0399).abs() < 0.004, "{found:?}");
+        assert!(found.low < found.value && found.value < found.high);
+        // What is certain is never wrong, and fifteen bins of two are wrong most of the time.
+        let certain = ece_if_right(&[0.0, 1.0, 1.0], &bootstrap).unwrap();
+        assert!(certain.high.abs() < 1e-12);
+        let rows: Vec<f64> = (0..30).map(|i| 0.4 + f64::from(i) / 150.0).collect();
+        assert!(ece_if_right(&rows, &bootstrap).unwrap().low > 0.1);
+        assert!(ece_if_right(&[1.5], &bootstrap).is_err());
+        let none = Bootstrap {
+            resamples: 0,
+            ..bootstrap
+        };
+        assert!(ece_if_right(&[0.5], &none).is_err());
     }
 
     proptest! {

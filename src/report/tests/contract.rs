@@ -1,6 +1,7 @@
 //! The kept evaluation of format 1.0 stays readable for ever, and nothing in one can become markup.
 
 use candor_report::{Error, Theme, heat_map_svg, html, markdown_table, parse};
+use candor_schema::DetectorKind;
 use serde_json::{Value, json};
 
 const KEPT: &str = include_str!("../../../tests/fixtures/report/evaluation.json");
@@ -15,6 +16,43 @@ fn format_1_0_stays_readable() {
     assert_eq!(evaluation.layers.len(), 30);
     assert_eq!(evaluation.detectors.len(), 6);
     assert_eq!(evaluation.traces.len(), 2);
+}
+
+#[test]
+fn what_older_versions_did_not_measure_may_be_absent() {
+    let mut value: Value = serde_json::from_str(KEPT).unwrap();
+    for name in [
+        "calibration",
+        "refits",
+        "lights",
+        "divergence",
+        "hard_negatives",
+    ] {
+        value.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    let evaluation = parse(&value.to_string()).unwrap();
+    assert_eq!(
+        (&evaluation.calibration, &evaluation.refits),
+        (&None, &None)
+    );
+    assert!(html(&evaluation).contains("<h2>Results"));
+    // What was not measured is not written.
+    let written = serde_json::to_value(&evaluation).unwrap();
+    assert!(written.get("calibration").is_none() && written.get("refits").is_none());
+}
+
+#[test]
+fn every_kind_of_detector_is_read_and_shown() {
+    for kind in ["rival", "other_model", "refit", "held_out", "prompt"] {
+        let mut value: Value = serde_json::from_str(KEPT).unwrap();
+        value["detectors"][1]["kind"] = json!(kind);
+        let evaluation = parse(&value.to_string()).unwrap();
+        assert_eq!(
+            serde_json::to_value(evaluation.detectors[1].kind).unwrap(),
+            kind
+        );
+        assert!(html(&evaluation).contains("tf-idf"));
+    }
 }
 
 #[test]
@@ -95,5 +133,5 @@ fn poison(value: &mut Value) -> usize {
 }
 
 fn is_detector_kind(value: &Value) -> bool {
-    ["probe", "text", "surface", "surprise", "null"].contains(&value.as_str().unwrap_or_default())
+    serde_json::from_value::<DetectorKind>(value.clone()).is_ok()
 }
