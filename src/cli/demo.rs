@@ -15,6 +15,7 @@ use candor_schema::{
 };
 
 use crate::args::ModelArgs;
+use crate::evaluate::ledger;
 use crate::local_server::LocalServer;
 use crate::train::{Recipe, RowsArg};
 use crate::{capture, evaluate, heat_map, model, output, replies, score, train};
@@ -94,15 +95,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         positions: Positions::Response,
         precision: Precision::F16,
     };
+    let probe_dir = args.out.join("probes").join(PROBE);
     let [store_dir, controls_dir] = ["pairs", "ordinary"].map(|name| args.out.join(name));
     let mut n_tokens = 0;
     let mut seconds = 0.0;
-    for (dataset, dir) in [(&pairs, &store_dir), (&ordinary, &controls_dir)] {
-        // Every run does its work for real: an earlier demo's store is not gone on with.
-        if dir.join("manifest.json").exists() {
+    // Every run does its work for real: an earlier demo's stores are not gone on with. Its ledgers
+    // go with them, since nobody chooses anything between two demos.
+    for (dir, file) in [
+        (&store_dir, "manifest.json"),
+        (&controls_dir, "manifest.json"),
+        (&probe_dir, "config.json"),
+    ] {
+        if dir.join(file).exists() {
             std::fs::remove_dir_all(dir)
                 .with_context(|| format!("cannot remove `{}`", dir.display()))?;
         }
+    }
+    for (dataset, dir) in [(&pairs, &store_dir), (&ordinary, &controls_dir)] {
         let summary = capture::capture(&model, &args.model.name(), dataset, &settings, dir)?;
         n_tokens += summary.n_tokens;
         seconds += summary.seconds;
@@ -136,6 +145,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "evaluate",
         "on held-out scenarios, beside everything that could explain the number",
     );
+    std::fs::create_dir_all(&probe_dir)
+        .with_context(|| format!("cannot create `{}`", probe_dir.display()))?;
+    let place = ledger::Place {
+        store: &store,
+        store_folder: &store_dir,
+        probe_folder: &probe_dir,
+    };
+    let opening = ledger::open(&bundle, place, Split::Test, "candor demo", None)?;
     let evaluation = evaluate::evaluate(
         &model,
         &bundle,
@@ -146,13 +163,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
         &evaluate::Beside::default(),
         Split::Test,
+        &ledger::counted(opening.as_ref()),
         "candor demo",
     )?;
+    if let Some(opening) = &opening {
+        opening.record()?;
+    }
     for line in results(&evaluation) {
         output::line(line);
     }
     let bundle = bundle.with_evaluation(Some(evaluation.clone()));
-    let probe_dir = bundle.write(&args.out.join("probes"))?;
+    bundle.write(&args.out.join("probes"))?;
     let report = args.out.join("report.html");
     evaluate::write_report(&evaluation, &report)?;
     for (theme, name) in [(Theme::Light, "light"), (Theme::Dark, "dark")] {

@@ -4,6 +4,7 @@ mod baselines;
 mod calibration;
 mod divergence;
 mod held_out;
+pub(crate) mod ledger;
 mod lights;
 mod negatives;
 mod other_model;
@@ -23,8 +24,8 @@ use candor_probe::metric::{Bootstrap, same_prompt_interval};
 use candor_probe::{Bundle, kind};
 use candor_schema::{
     DatasetSummary, DetectorKind, Dialogue, Evaluation, FormatVersion, GroupRow, LayerRow,
-    ModelFingerprint, ModelSummary, Motive, ProbeMatch, ProbeSummary, SamePrompt, ScoredDialogue,
-    Split, SplitCounts, TokenLogit, TokenTrace,
+    ModelFingerprint, ModelSummary, Motive, Openings, ProbeMatch, ProbeSummary, SamePrompt,
+    ScoredDialogue, Split, SplitCounts, TokenLogit, TokenTrace,
 };
 
 use crate::args::{self, ModelArgs};
@@ -71,6 +72,10 @@ pub(crate) struct Args {
     /// Split to measure on
     #[arg(long, env = "CANDOR_SPLIT", value_enum, default_value = "test")]
     pub(crate) split: SplitArg,
+    /// Why a test split is opened that was opened for another probe of this name
+    // No variable: one that is set once would open every split from then on.
+    #[arg(long, value_name = "REASON")]
+    reopen: Option<String>,
     /// Where the HTML report goes
     #[arg(long, env = "CANDOR_REPORT")]
     pub(crate) report: Option<PathBuf>,
@@ -125,6 +130,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .collect::<anyhow::Result<_>>()?,
         n_seeds: args.seeds,
     };
+    let command = args::command_line();
+    let place = ledger::Place {
+        store: &store,
+        store_folder: &args.store,
+        probe_folder: &args.probe,
+    };
+    let reason = args.reopen.as_deref();
+    let opening = ledger::open(&bundle, place, args.split.into(), &command, reason)?;
     let model = args.model.open()?;
     let evaluation = evaluate(
         &model,
@@ -136,8 +149,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         },
         &beside,
         args.split.into(),
-        &args::command_line(),
+        &ledger::counted(opening.as_ref()),
+        &command,
     )?;
+    // Before anything of it can be seen.
+    if let Some(opening) = &opening {
+        opening.record()?;
+    }
     let root = args
         .probe
         .parent()
@@ -277,6 +295,7 @@ pub(crate) fn evaluate(
     stores: Stores<'_>,
     beside: &Beside,
     split: Split,
+    openings: &Openings,
     command: &str,
 ) -> anyhow::Result<Evaluation> {
     let (store, controls) = (stores.labelled, stores.controls);
@@ -396,6 +415,7 @@ pub(crate) fn evaluate(
         dataset: summary(store)?,
         controls: summary(controls)?,
         split,
+        openings: openings.clone(),
         groups: groups(&data.split, &scored, data.seed)?,
         traces: traces(model, bundle, &data.split)?,
         calibration: calibration::calibration(probe, &scored, data.seed)?,
@@ -412,7 +432,8 @@ pub(crate) fn evaluate(
         replies.into_iter().map(|reply| reply.dialogue).collect()
     };
     let (labelled, ordinary) = (dialogues(replies), dialogues(control_replies));
-    evaluation.lights = lights::lights(&evaluation, &labelled, &ordinary);
+    evaluation.lights =
+        lights::lights(&evaluation, &labelled, &ordinary, config.threshold.as_ref());
     Ok(evaluation)
 }
 

@@ -11,6 +11,9 @@ use crate::error::{Error, Result, check_length};
 /// `labels: [row]` permuted inside each group of `groups: [row]` (pairs or scenarios), so that every group
 /// keeps its counts and only the link between label and reply is lost.
 ///
+/// A group with one label would keep it, and a null with true labels is none: the rows of all such groups
+/// are shuffled among each other.
+///
 /// # Errors
 /// [`Error::Length`] if there is not one group per label.
 pub fn shuffle_labels(labels: &[bool], groups: &[&str], seed: u64) -> Result<Vec<bool>> {
@@ -22,7 +25,10 @@ pub fn shuffle_labels(labels: &[bool], groups: &[&str], seed: u64) -> Result<Vec
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut shuffled = labels.to_vec();
-    for rows in members.values() {
+    let (mixed, alike): (Vec<_>, Vec<_>) = members
+        .into_values()
+        .partition(|rows| rows.iter().any(|&row| labels[row] != labels[rows[0]]));
+    for rows in mixed.into_iter().chain([alike.concat()]) {
         let mut own: Vec<bool> = rows.iter().map(|&row| labels[row]).collect();
         own.shuffle(&mut rng);
         for (&row, label) in rows.iter().zip(own) {
@@ -61,6 +67,18 @@ fn standard_normal(rng: &mut impl Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_with_one_label_are_shuffled_among_each_other() {
+        let names: Vec<String> = (0..400).map(|row| format!("p{row}")).collect();
+        let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+        let labels: Vec<bool> = (0..400).map(|row| row % 2 == 0).collect();
+        let shuffled = shuffle_labels(&labels, &groups, 1).unwrap();
+        assert_eq!(shuffled.iter().filter(|label| **label).count(), 200);
+        let kept = shuffled.iter().zip(&labels).filter(|(a, b)| a == b).count();
+        // 200 ± 4 standard deviations of 10.
+        assert!((160..=240).contains(&kept), "{kept}");
+    }
 
     #[test]
     fn groups_keep_their_counts_and_half_of_the_pairs_swap() {

@@ -221,8 +221,10 @@ fn caveats(evaluation: &Evaluation) -> Markup {
 
 fn measured_on(evaluation: &Evaluation) -> String {
     let (data, controls, split) = (&evaluation.dataset, &evaluation.controls, evaluation.split);
+    let openings = evaluation.openings.sentence();
+    let openings = openings.map_or_else(String::new, |sentence| format!(" {sentence}"));
     format!(
-        "Measured on the {split} split of {}: {} replies in {} scenarios. Thresholds come from {} calibration scenarios \
+        "Measured on the {split} split of {}: {} replies in {} scenarios.{openings} Thresholds come from {} calibration scenarios \
          of ordinary traffic ({}) and are checked on {} others. Intervals resample whole scenarios; those of counts are Clopper–Pearson.",
         data.name,
         count(data.n_dialogues, split),

@@ -26,6 +26,10 @@ pub struct Evaluation {
     pub controls: DatasetSummary,
     /// The split that the numbers are from.
     pub split: Split,
+    /// How often it was opened for probes of this name; counted on `test` only, and not by older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Openings::is_uncounted")]
+    pub openings: Openings,
     /// The probe first, then every baseline.
     pub detectors: Vec<DetectorRow>,
     /// How well each layer did on the validation split, and which one was chosen there.
@@ -55,6 +59,51 @@ pub struct Evaluation {
     pub traces: Vec<TokenTrace>,
     /// Sentences that a reader must know: what the numbers do not show.
     pub caveats: Vec<String>,
+}
+
+/// How often a split was opened for probes of one name.
+///
+/// Who looks at a split and then makes the probe anew has chosen on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Openings {
+    /// Probes, different in weights or recipe, that were measured on it, this one included; 0 where
+    /// nobody counted.
+    pub n_probes: u64,
+    /// Measurements, this one included; that of the same probe again changes nothing and counts.
+    pub n_measured: u64,
+    /// Why it was opened for another probe, the earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+impl Openings {
+    /// Whether nobody counted.
+    pub fn is_uncounted(&self) -> bool {
+        self.n_probes == 0
+    }
+
+    /// What a reader must know of it, in one sentence; none where nobody counted.
+    pub fn sentence(&self) -> Option<String> {
+        let times = |n| match n {
+            1 => String::from("once"),
+            n => format!("{n} times"),
+        };
+        let measured = times(self.n_measured);
+        let reasons: Vec<String> = self.reasons.iter().map(|why| format!("“{why}”")).collect();
+        let why = match reasons.as_slice() {
+            [] => String::from("no reason was given"),
+            reasons => format!("reasons given: {}", reasons.join(", ")),
+        };
+        match self.n_probes {
+            0 => None,
+            1 => Some(format!(
+                "The split was opened for one probe of this name, and measured on {measured}."
+            )),
+            n => Some(format!(
+                "The split was opened for {n} probes of this name, and measured on {measured}; {why}."
+            )),
+        }
+    }
 }
 
 /// The model of an evaluation.

@@ -36,8 +36,8 @@ pub use error::Error;
 pub use evaluation::{
     BudgetAlarms, Calibration, DatasetSummary, DetectorKind, DetectorRow, Divergence,
     DivergencePoint, Evaluation, GroupRow, HardNegativeRow, LayerRow, LeadTime, Light, LightColour,
-    ModelSummary, OperatingPoint, ProbeSummary, Refits, ReliabilityBin, SamePrompt, ScoredDialogue,
-    SplitCounts, TokenLogit, TokenTrace,
+    ModelSummary, Openings, OperatingPoint, ProbeSummary, Refits, ReliabilityBin, SamePrompt,
+    ScoredDialogue, SplitCounts, TokenLogit, TokenTrace,
 };
 pub use fingerprint::{Adapter, ModelFingerprint, ProbeMatch};
 pub use format_version::FormatVersion;

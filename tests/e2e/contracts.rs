@@ -16,6 +16,7 @@ fn there_is_a_kept_file_of_every_format() {
         "verdict.json",
         "openapi.json",
         "bundle/kept/config.json",
+        "openings.jsonl",
     ] {
         assert!(folder.join(file).exists(), "{file}");
     }

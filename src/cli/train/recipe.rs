@@ -4,7 +4,8 @@ use candor_activations::Token;
 use candor_probe::evaluate::FPR_BUDGETS;
 use candor_probe::{BundleConfig, FitOptions, kind};
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 /// How a probe is fitted.
 #[derive(Debug, Clone, clap::Args)]
@@ -197,6 +198,22 @@ impl Recipe {
         if self.budget.to_bits() != FPR_BUDGETS[0].to_bits() {
             extra.insert("fpr_budget".into(), self.budget.into());
         }
+    }
+
+    /// SHA-256 of everything that the recipe sets.
+    pub(crate) fn sha256(&self) -> String {
+        let settings = json!([
+            self.name,
+            self.kind,
+            self.pooling,
+            self.lambda,
+            self.rows.name(),
+            self.drop_last,
+            self.depth,
+            self.budget,
+            self.seed
+        ]);
+        format!("{:x}", Sha256::digest(settings.to_string()))
     }
 
     /// Settings of the fit.

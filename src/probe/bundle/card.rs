@@ -84,6 +84,9 @@ fn how_good(out: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
         count(evaluation, |counts| counts.0),
         count(evaluation, |counts| counts.1),
     )?;
+    if let Some(openings) = evaluation.openings.sentence() {
+        writeln!(out, "{}\n", text(&openings))?;
+    }
     writeln!(
         out,
         "| detector | reads | AUROC | probe minus this |\n|---|---|---|---|"

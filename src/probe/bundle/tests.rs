@@ -5,7 +5,7 @@ use std::fs;
 
 use candor_schema::{
     DatasetSummary, DetectorKind, FormatVersion, GroupRow, HookPoint, Interval, ModelFingerprint,
-    ModelSummary, ProbeSummary, Split, SplitCounts,
+    ModelSummary, Openings, ProbeSummary, Split, SplitCounts,
 };
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -140,6 +140,7 @@ fn evaluation() -> Evaluation {
         dataset: dataset("toy-data"),
         controls: dataset("everyday-v1"),
         split: Split::Test,
+        openings: Openings::default(),
         detectors: vec![probe, text, surface],
         layers: vec![],
         groups: vec![GroupRow {
