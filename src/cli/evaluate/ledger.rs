@@ -5,7 +5,7 @@
 //! bundle is copied and meets a store that is captured anew. What stands in either counts. Nothing
 //! here has a time, as in every file that candor writes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Opening {
     }
 
     fn openings(&self) -> Openings {
-        let probes: BTreeMap<_, _> = self.all().map(|entry| (entry.identity(), ())).collect();
+        let probes: BTreeSet<_> = self.all().map(Entry::identity).collect();
         Openings {
             n_probes: probes.len() as u64,
             n_measured: self.all().count() as u64,

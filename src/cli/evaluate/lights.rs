@@ -582,7 +582,7 @@ mod tests {
         }
         let faults: [(&str, Bend); 11] = [
             ("the test split was opened once", |e| {
-                e.openings.n_probes = 2
+                e.openings.n_probes = 2;
             }),
             ("nothing is known before the replies differ", |e| {
                 e.divergence.as_mut().unwrap().points[0].auroc.value = 0.54;

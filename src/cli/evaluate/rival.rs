@@ -81,9 +81,12 @@ fn row(data: &Data<'_>, rival: &Rival) -> anyhow::Result<Measured> {
     // Without controls there is no threshold, and with some of them there is one for another traffic.
     let both = || data.calibration.iter().chain(&data.test_controls);
     let scored = both().any(|reply| rival.scores.contains_key(&reply.dialogue.id));
-    let controls = |replies: &[&Reply]| match scored {
-        true => rival.of(replies, "ordinary replies, of which it has some"),
-        false => Ok(Vec::new()),
+    let controls = |replies: &[&Reply]| {
+        if scored {
+            rival.of(replies, "ordinary replies, of which it has some")
+        } else {
+            Ok(Vec::new())
+        }
     };
     data.measured(
         &rival.name,
