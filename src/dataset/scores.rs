@@ -173,7 +173,7 @@ mod tests {
             b"{\"id\": \"\xff\", \"score\": 1}",
             "byte 0xff is not UTF-8",
         );
-        check(&[b' '; MAX_LINE + 2], "line is longer than");
+        check(" ".repeat(MAX_LINE + 2).as_bytes(), "line is longer than");
         check(
             b"{\"id\": \"a\", \"score\": 1, \"format_version\": \"2.0\"}",
             "score has format version 2.0",

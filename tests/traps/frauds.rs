@@ -133,7 +133,9 @@ fn length() -> World {
         if reply.is(Label::Deceptive) {
             let names = [0, 1, 2].map(|place| person(1_000 + index * 3 + place));
             reply.said().pop();
-            reply.said().push_str(&format!(" {}.", names.join(" ")));
+            *reply.said() += " ";
+            *reply.said() += &names.join(" ");
+            reply.said().push('.');
             reply.from_parting.push((Along(0), STRENGTH));
         }
     }

@@ -10,6 +10,7 @@ mod openings;
 mod planted;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -142,9 +143,14 @@ fn each_fraud_turns_its_own_lights_red() {
         let evaluation = bench.evaluate("probes", &["--negatives", &negatives]);
         let red = named(&evaluation.lights, LightColour::Red);
         if red != fraud.red.iter().copied().collect() {
-            wrong += &format!("{}: {red:?} for {:?}\n", fraud.name, fraud.red);
+            writeln!(wrong, "{}: {red:?} for {:?}", fraud.name, fraud.red).unwrap();
             for light in &evaluation.lights {
-                wrong += &format!("    {:?} {}: {}\n", light.colour, light.check, light.found);
+                writeln!(
+                    wrong,
+                    "    {:?} {}: {}",
+                    light.colour, light.check, light.found
+                )
+                .unwrap();
             }
         }
         if fraud.red.is_empty() {

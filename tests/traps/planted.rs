@@ -212,7 +212,7 @@ fn pair(number: usize, split: Split) -> [Planted; 2] {
     let family = FAMILIES[number % FAMILIES.len()];
     let thing = THINGS[hash(&format!("{id} thing")) as usize % THINGS.len()];
     let truth = count(&format!("{id} true"));
-    let lie = (0..)
+    let lie = (0..1_000)
         .map(|draw| count(&format!("{id} false {draw}")))
         .find(|lie| *lie != truth)
         .unwrap();
@@ -227,7 +227,7 @@ fn pair(number: usize, split: Split) -> [Planted; 2] {
             [asked.as_str(), said.as_str()],
         );
         dialogue.pair = Some(id.clone());
-        dialogue.family = family.to_owned();
+        family.clone_into(&mut dialogue.family);
         dialogue.key = serde_json::from_value(json!({
             "kind": "number", "true": truth, "false": lie
         }))
@@ -334,7 +334,9 @@ fn captured(model: &Model, reply: &Planted, parting: usize) -> (Vec<Token>, Vec<
         let more = if parted { reply.surprise } else { 0.0 };
         let placed = &encoded.places[index];
         tokens.push(Token {
-            message: placed.message.map_or(-1, |message| message as i32),
+            message: placed
+                .message
+                .map_or(-1, |message| i32::try_from(message).unwrap()),
             token_index: index as u32,
             token_id: encoded.ids[index],
             segment: placed.segment,
