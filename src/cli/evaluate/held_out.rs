@@ -27,8 +27,8 @@ struct Scored {
 }
 
 /// Fits the recipe once for each family without it, the layer chosen anew on the other families'
-/// validation scenarios, and scores that family; none where there are fewer than three families
-/// or a fold lacks a class.
+/// validation scenarios, and scores that family, where the split has both labels of it; none where
+/// there are fewer than three such families or a fold lacks a class.
 ///
 /// A threshold would be another one in each fold, so there is none.
 pub(super) fn row(
@@ -41,6 +41,7 @@ pub(super) fn row(
     let bar = progress::bar(manifest.hook_points.len() as u64, "layers");
     bar.set_message("held-out families");
     let mut best: BTreeMap<String, Fold> = BTreeMap::new();
+    let mut left_out: BTreeSet<String> = BTreeSet::new();
     // A recipe that fixes the layer has it in every fold.
     let fixed = recipe.depth.map(|_| bundle.config().hook_points[0]);
     let columns = manifest.hook_points.iter();
@@ -61,8 +62,12 @@ pub(super) fn row(
                 .into_iter()
                 .filter(|r| r.dialogue.family == family)
                 .collect();
-            if [&train, &validation, &tested].iter().any(|r| one_class(r)) {
+            if [&train, &validation].iter().any(|r| one_class(r)) {
                 return Ok(None);
+            }
+            if one_class(&tested) {
+                left_out.insert(family.to_owned());
+                continue;
             }
             let fold = fold(
                 &train,
@@ -81,6 +86,9 @@ pub(super) fn row(
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if best.len() < 3 {
+        return Ok(None);
+    }
     let scored: Vec<&Scored> = best.values().flat_map(|fold| &fold.scored).collect();
     let scores: Vec<f64> = scored.iter().map(|scored| scored.score).collect();
     let labels: Vec<bool> = scored.iter().map(|scored| scored.deceptive).collect();
@@ -90,8 +98,17 @@ pub(super) fn row(
         name: "held-out families".into(),
         kind: DetectorKind::HeldOut,
         description: format!(
-            "the probe's recipe, fitted {} times without one family and scored on that family; the layer chosen each time on the other families",
-            best.len()
+            "the probe's recipe, fitted {} times without one family and scored on that family; the layer chosen each time on the other families{}",
+            best.len(),
+            if left_out.is_empty() {
+                String::new()
+            } else {
+                let names: Vec<&str> = left_out.iter().map(String::as_str).collect();
+                format!(
+                    "; left out, with one label only in this split: {}",
+                    names.join(", ")
+                )
+            }
         ),
         auroc: auroc_interval(&scores, &labels, &scenarios, &bootstrap)?,
         probe_minus_this: None,
