@@ -28,6 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from facts import number, read, split
 
 HERE = Path(__file__).parent
+BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHAM_OPENING = "Happy to help! "
 N_ORDINARY = 40
@@ -63,6 +64,7 @@ def main():
     modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     config = LoraConfig(r=options.rank, lora_alpha=2 * options.rank, target_modules=modules, task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
+    model.peft_config["default"].base_model_name_or_path = BASE
 
     facts = usable_facts(options)
     situations = defaultdict(list)
